@@ -1,0 +1,43 @@
+# make demo      the three notebooks on the clips that ship, into results/
+# make test      all tests, lint included
+# make lab       JupyterLab on the notebooks
+# make notebooks the committed notebooks executed anew, with the full training
+
+PYTHON ?= python3
+BIN := .venv/bin
+SYSTEM := libportaudio2 chromium fluidsynth fluid-soundfont-gm
+
+.PHONY: demo test test-fast lint lab notebooks
+
+demo: .venv/installed
+	TIMBRE_QUICK=1 $(BIN)/python notebooks/run.py
+
+test: .venv/installed .venv/system lint
+	$(BIN)/python -m pytest -q
+
+test-fast: .venv/installed lint
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lab: .venv/installed
+	$(BIN)/jupyter lab notebooks
+
+notebooks: .venv/installed
+	$(BIN)/python notebooks/run.py --in-place
+
+.venv/installed: requirements.txt requirements-no-deps.txt tests/requirements.txt
+	$(PYTHON) -m venv .venv || { apt-get install -y python3-venv && $(PYTHON) -m venv .venv; }
+	$(BIN)/pip install -q -r tests/requirements.txt
+	$(BIN)/pip install -q --no-deps -r requirements-no-deps.txt
+	touch $@
+
+# Local recording, the browser tests and the rendering of the clips need packages of the system.
+.venv/system: .venv/installed
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -q && apt-get install -y -q --no-install-recommends $(SYSTEM) && touch $@; \
+	else \
+	  echo "Tests that need $(SYSTEM) are skipped where these are not installed."; \
+	fi

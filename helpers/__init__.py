@@ -1,0 +1,9 @@
+"""What the three notebooks import: everything that is not the lesson."""
+
+import os
+
+# ddsp is written for Keras 2. TensorFlow reads this once, when Keras is first touched.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+# TensorFlow greets with lines about CPU instructions and absent GPUs; its errors stay.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,0 +1,25 @@
+"""Rates, paths and defaults that several modules share. Standard library only."""
+
+import os
+from pathlib import Path
+
+# Where this project is published: the set-up cells and the Colab badges are stamped from it
+# by `make notebooks`.
+REPOSITORY_URL = "https://github.com/timbre-notebooks/timbre-notebooks"
+
+# Set by the tests and `make demo`: trains for a minute or two instead of until it is good.
+QUICK = os.environ.get("TIMBRE_QUICK", "") not in ("", "0")
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data"
+CHECKPOINTS = ROOT / "checkpoints"
+RECORDINGS = DATA / "recordings"
+RESULTS = ROOT / "results"
+# Datasets, checkpoints and bundles of one's own; quick runs keep theirs apart.
+RUNS = RESULTS / "quick_runs" if QUICK else ROOT / "runs"
+UPLOADS = DATA / "my_audio"
+
+SAMPLE_RATE = 16000  # Hz
+FRAME_RATE = 125  # feature frames a second
+VOICED_CONFIDENCE = 0.5  # CREPE confidence from which a frame counts as voiced
+MAX_SECONDS = 15 * 60  # longest clip that is read at once

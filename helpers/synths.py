@@ -1,0 +1,153 @@
+"""Drop-in parts for ddsp models: faster where ddsp is slow, and for clips of any length.
+
+The mathematics is ddsp's (Engel et al., "DDSP: Differentiable Digital Signal Processing",
+ICLR 2020). Shapes: controls are [batch, n_frames, channels], audio is [batch, n_samples], and
+n_samples = n_frames * hop_size. All are registered with gin under their own names, so that
+ddsp's classes of the same purpose can stand beside them.
+"""
+
+import gin
+import numpy as np
+import tensorflow as tf
+
+from helpers.ddsp_import import ddsp
+
+layers = tf.keras.layers
+
+
+def accumulate_phase(f0_hz, hop_size, sample_rate):
+    """Phase of a sinusoid whose frequency moves linearly from frame to frame.
+
+    Accumulated once, in float64 and wrapped, so that it does not drift: in float32, as ddsp
+    accumulates it, the error is audible after some tens of seconds.
+
+    Args:
+      f0_hz: Frequency in Hz. Shape [batch, n_frames, 1].
+      hop_size: Samples a frame.
+      sample_rate: Samples a second.
+
+    Returns:
+      cycles: Phase in cycles, in [0, 1). Shape [batch, n_frames, hop_size].
+      frequency_hz: Frequency at each sample. Shape [batch, n_frames, hop_size].
+    """
+    next_f0_hz = tf.concat([f0_hz[:, 1:], f0_hz[:, -1:]], axis=1)
+    position = tf.range(hop_size, dtype=tf.float32) / hop_size
+    frequency_hz = f0_hz + (next_f0_hz - f0_hz) * position
+    steps = tf.cast(frequency_hz, tf.float64) / sample_rate
+    within = tf.cumsum(steps, axis=2)
+    before = tf.cumsum(within[:, :, -1:], axis=1, exclusive=True)
+    return tf.cast(tf.math.floormod(before + within, 1.0), tf.float32), frequency_hz
+
+
+def harmonic_synthesis(f0_hz, amplitudes, harmonic_distribution, hop_size, sample_rate):
+    """Sums harmonics with frame-wise amplitudes, as `ddsp.core.harmonic_synthesis` does.
+
+    ddsp draws an envelope for every harmonic and sample. Here the two Hann windows that overlap
+    in a frame are the same for all harmonics, so a frame is one matrix product, of its sines
+    [hop_size, n_harmonics] with the amplitudes at its two ends [n_harmonics, 2].
+
+    Args:
+      f0_hz: Fundamental frequency in Hz. Shape [batch, n_frames, 1].
+      amplitudes: Shape [batch, n_frames, 1].
+      harmonic_distribution: Shape [batch, n_frames, n_harmonics].
+      hop_size: Samples a frame.
+      sample_rate: Samples a second; harmonics from its half upward are silent.
+
+    Returns:
+      Audio. Shape [batch, n_frames * hop_size].
+    """
+    n_harmonics = harmonic_distribution.shape[-1]
+    cycles, frequency_hz = accumulate_phase(f0_hz, hop_size, sample_rate)
+    harmonics = tf.range(1, n_harmonics + 1, dtype=tf.float32)
+    sines = tf.sin(2.0 * np.pi * cycles[..., tf.newaxis] * harmonics)
+    audible = frequency_hz[..., tf.newaxis] * harmonics < sample_rate / 2.0
+    sines = tf.where(audible, sines, 0.0)
+
+    start = amplitudes * harmonic_distribution
+    end = tf.concat([start[:, 1:], start[:, -1:]], axis=1)
+    at_ends = tf.matmul(sines, tf.stack([start, end], axis=-1))
+    fade_in = tf.signal.hann_window(2 * hop_size)[:hop_size]
+    audio = at_ends[..., 0] * (1.0 - fade_in) + at_ends[..., 1] * fade_in
+    return tf.reshape(audio, [tf.shape(audio)[0], audio.shape[1] * hop_size])
+
+
+@gin.register
+class FramewiseHarmonic(ddsp.synths.Harmonic):
+    """ddsp's harmonic synthesizer by frame-wise matrix products, for any number of frames."""
+
+    def __init__(self, hop_size=64, sample_rate=16000, name="harmonic"):
+        super().__init__(sample_rate=sample_rate, name=name)
+        self.hop_size = hop_size
+
+    def get_signal(self, amplitudes, harmonic_distribution, f0_hz):
+        """Audio of shape [batch, n_frames * hop_size] from valid controls."""
+        return harmonic_synthesis(
+            f0_hz, amplitudes, harmonic_distribution, self.hop_size, self.sample_rate
+        )
+
+
+@gin.register
+class FramewiseNoise(ddsp.synths.FilteredNoise):
+    """ddsp's filtered noise, for any number of frames."""
+
+    def __init__(self, hop_size=64, initial_bias=-5.0, name="filtered_noise"):
+        super().__init__(window_size=0, initial_bias=initial_bias, name=name)
+        self.hop_size = hop_size
+
+    def get_signal(self, magnitudes):
+        """Audio of shape [batch, n_frames * hop_size] from magnitudes of the filter bands."""
+        batch_size, n_frames = magnitudes.shape[:2]
+        noise = tf.random.uniform([batch_size, n_frames * self.hop_size], -1.0, 1.0)
+        return ddsp.core.frequency_filter(noise, magnitudes, window_size=self.window_size)
+
+
+@gin.register
+class ScaleFeatures(ddsp.training.nn.DictLayer):
+    """Brings f0 and loudness into the range of 0 to 1, as ddsp's F0LoudnessPreprocessor does.
+
+    The features are taken as they are: neither resampled nor, as there, computed again from the
+    audio, which would undo every edit of the loudness.
+    """
+
+    def call(self, loudness_db, f0_hz) -> ["f0_hz", "f0_scaled", "ld_scaled"]:
+        """Scales both curves and gives them a channel: [batch, n_frames] to [..., 1]."""
+        f0_hz = ddsp.training.preprocessing.at_least_3d(f0_hz)
+        loudness_db = ddsp.training.preprocessing.at_least_3d(loudness_db)
+        f0_scaled = ddsp.training.preprocessing.scale_f0_hz(f0_hz)
+        return f0_hz, f0_scaled, ddsp.training.preprocessing.scale_db(loudness_db)
+
+
+@gin.register
+class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
+    """Scaled features to raw synthesizer controls by dilated causal convolutions.
+
+    Every frame sees the frames before it as far as the dilations reach, as in WaveNet (van den
+    Oord et al. 2016), with residual connections. Where ddsp's GRU takes a clip frame after
+    frame, a convolution takes all frames at once.
+    """
+
+    def __init__(
+        self,
+        channels=128,
+        kernel_size=3,
+        dilations=(1, 2, 4, 8, 16, 1, 2, 4, 8, 16),
+        input_keys=("ld_scaled", "f0_scaled"),
+        output_splits=(("amps", 1), ("harmonic_distribution", 60), ("noise_magnitudes", 65)),
+        **kwargs,
+    ):
+        super().__init__(input_keys=input_keys, output_splits=output_splits, **kwargs)
+        self.input_stack = ddsp.training.nn.FcStack(channels, layers=2)
+        self.norms = [layers.LayerNormalization() for _ in dilations]
+        self.convolutions = [
+            layers.Conv1D(channels, kernel_size, padding="causal", dilation_rate=rate)
+            for rate in dilations
+        ]
+        self.output_stack = ddsp.training.nn.FcStack(channels, layers=2)
+
+    def compute_output(self, *inputs):
+        """Inputs of shape [batch, n_frames, 1] each to [batch, n_frames, channels]."""
+        inputs = tf.concat(inputs, axis=-1)
+        x = self.input_stack(inputs)
+        for convolve, normalize in zip(self.convolutions, self.norms):
+            x = x + tf.nn.leaky_relu(normalize(convolve(x)))
+        return self.output_stack(tf.concat([x, inputs], axis=-1))

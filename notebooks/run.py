@@ -1,0 +1,114 @@
+"""Executes the notebooks in order, as a user would, and keeps what they show.
+
+    python notebooks/run.py               into results/: HTML, the sounds as WAV, plots as PNG
+    python notebooks/run.py --in-place    into the notebooks themselves, for committing
+
+With TIMBRE_QUICK=1 the training is short. `--in-place` also writes the repository's address of
+`helpers/config.py` into the notebooks and the README.
+"""
+
+import argparse
+import base64
+import io
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import soundfile
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+
+NOTEBOOKS = Path(__file__).resolve().parent
+sys.path.insert(0, str(NOTEBOOKS.parent))
+
+from helpers import config  # noqa: E402
+from helpers.files import replacing  # noqa: E402
+
+ADDRESS = re.compile(
+    r'(colab\.research\.google\.com/github/|(?:REPOSITORY = \\?"|git clone )https://github\.com/)'
+    r"[\w.-]+/[\w.-]+"
+)
+SOUND = re.compile(r'src="data:audio/flac;base64,([^"]+)"')
+
+
+def main():
+    """Runs all notebooks and says where the results are."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--in-place", action="store_true", help="keep the outputs in the notebooks")
+    parser.add_argument("names", nargs="*", help="beginnings of the notebooks' names; default all")
+    arguments = parser.parse_args()
+    if config.QUICK:
+        shutil.rmtree(config.RUNS, ignore_errors=True)  # a demo starts from nothing
+    if arguments.in_place:
+        for path in (config.ROOT / "README.md", *NOTEBOOKS.glob("*.ipynb")):
+            _stamp_address(path)
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        if not arguments.names or path.name.startswith(tuple(arguments.names)):
+            _run(path, arguments.in_place)
+    print(f"\nPlots, sounds and pages are in {config.RESULTS}")
+
+
+def execute(notebook, folder=NOTEBOOKS):
+    """Executes a notebook in a kernel of its own, cell by cell; stops at the first error."""
+    client = NotebookClient(
+        notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute()
+    return notebook
+
+
+def _run(path, in_place):
+    started = time.monotonic()
+    notebook = execute(nbformat.read(path, as_version=4))
+    if in_place:
+        _write(path, nbformat.writes(notebook) + "\n")
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    _write(config.RESULTS / f"{path.stem}.html", page)
+    kept = _keep_outputs(notebook, config.RESULTS / path.stem)
+    print(f"{path.stem}: {time.monotonic() - started:.0f} s, {kept}")
+
+
+def _stamp_address(path):
+    """Makes badges, set-up cells and clone commands speak of this project's repository."""
+    owner_and_name = config.REPOSITORY_URL.removeprefix("https://github.com/")
+    text = path.read_text(encoding="utf-8")
+    _write(path, ADDRESS.sub(lambda found: found[1] + owner_and_name, text))
+
+
+def _keep_outputs(notebook, folder):
+    """Writes every plot and sound that the notebook shows as a file of its own."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    pictures = sounds = 0
+    for output in _outputs(notebook):
+        data = output.get("data", {})
+        if "image/png" in data:
+            pictures += 1
+            picture = base64.b64decode(data["image/png"])
+            (folder / f"plot_{pictures:02d}.png").write_bytes(picture)
+        for encoded in SOUND.findall("".join(data.get("text/html", ""))):
+            sounds += 1
+            audio, sample_rate = soundfile.read(io.BytesIO(base64.b64decode(encoded)))
+            soundfile.write(folder / f"sound_{sounds:02d}.wav", audio, sample_rate)
+    return f"{pictures} plots and {sounds} sounds"
+
+
+def _outputs(notebook):
+    """The outputs of all cells, and those that are shown inside of widgets."""
+    for cell in notebook.cells:
+        yield from cell.get("outputs", [])
+    widgets = notebook.metadata.get("widgets", {}).values()
+    for state in (state for group in widgets for state in group["state"].values()):
+        yield from state["state"].get("outputs", [])
+
+
+def _write(path, text):
+    with replacing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
