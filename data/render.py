@@ -24,8 +24,9 @@ import soundfile
 
 SAMPLE_RATE = 44100  # Hz
 FRAME_RATE = 125  # f0 frames a second; frame i is centred at i / FRAME_RATE
-CONTROL_RATE = 250  # pitch bends and expression changes a second
+CONTROL_RATE = 500  # pitch bends and expression changes a second
 TICKS_PER_BEAT = 500  # with MIDI's default of 0.5 s a beat, a tick is one millisecond
+PLAYER_DELAY_S = 0.0033  # fluidsynth acts on a bend this much late (measured at the vibrato)
 PEAK_DBFS = -3.0
 LEAD_S, TAIL_S = 0.3, 0.35  # silence before the first and after the last note
 
@@ -35,6 +36,7 @@ MAX_SLUR_BEND = 4  # semitones; a sample that is stretched further stops soundin
 VIBRATO_HZ = 5.5
 VIBRATO_DELAY_S, VIBRATO_RISE_S, VIBRATO_FALL_S = 0.18, 0.25, 0.06
 LEGATO_FADE_S, PHRASE_END_FADE_S = 0.03, 0.15
+SHORT_SHARE = 0.6  # how much of its time a short note sounds
 SOUNDING_DB = -24.0  # a note counts as sounding where its opening and closing fades are above this
 
 SOUND_BANK = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
@@ -101,12 +103,12 @@ CLIPS = (
         "violin/violin_2",
         VIOLIN,
         63,
-        """p B3:.5~ C4:.5~ D4:.5 | mp E4:1.5~ D4:.5~ E4:.5 A4:.5 mf G4:.5~ E4:.5
-        | D4:.5~ C4:.5 p A3:1.25 r:.25 mp C4:.5 E4:.5~ F4:.5
+        """pp B3:.5~ C4:.5~ D4:.5 | mp E4:1.5~ D4:.5~ E4:.5 A4:.5 mf G4:.5~ E4:.5
+        | D4:.5~ C4:.5 p A3:1.25 r:.25 p C4:.5 E4:.5~ F4:.5
         | mf G4:1.5~ A4:.5~ G4:.5 E4:.5 C4:.5 E4:.5 | D4:2 p r:.5 B3:.5~ C4:.5~ D4:.5
         | mf E4:1.5~ D4:.5~ E4:.5 A4:.5 f G4:.5~ E4:.5
         | D4:.5~ C4:.5 mp A3:1.25 r:.25 B3:.5~ C4:.5~ D4:.5
-        | f E4:1.5~ F4:.5 E4:.5~ D4:.5~ C4:.5 D4:.5 | mp C4:3.5 pp""",
+        | ff E4:1.5~ F4:.5 f E4:.5~ D4:.5~ C4:.5 D4:.5 | mp C4:3.5 pp""",
         transpose=-2,
     ),
     Clip(  # The Irish Washerwoman (traditional jig), here in A major, eighths = one third of a beat
@@ -191,32 +193,36 @@ def midi_number(name):
 def read_score(clip):
     """Returns the notes, the (time_s, level_db) of every dynamic mark, and the length in s."""
     beat_s = 60 / clip.beats_per_minute
-    tokens = [token for token in clip.score.split() if token != "|"]
-    is_sound = [":" in token and not token.startswith("r") for token in tokens]
-    time_s, notes, marks, pitches, edges = LEAD_S, [], [], [], []
-    for i, token in enumerate(tokens):
+    time_s, slurs, marks, pitches, edges = LEAD_S, [], [], [], []
+    for token in clip.score.replace("|", "").split():
         if token in DYNAMICS_DB:
             marks.append((time_s, DYNAMICS_DB[token]))
             continue
         name, beats = token.rstrip("~'").split(":")
         start_s, time_s = time_s, time_s + float(beats) * beat_s
-        if not is_sound[i]:
+        if name == "r":
             continue
         pitches.append(midi_number(name) + clip.transpose)
         edges.append(start_s)
-        if token.endswith("~"):
-            continue
-        end_s = start_s + 0.6 * (time_s - start_s) if token.endswith("'") else time_s
-        following = [t for t in tokens[i + 1 :] if t not in DYNAMICS_DB]
-        then_silent = not following or following[0].startswith("r")
+        if not token.endswith("~"):
+            share = SHORT_SHARE if token.endswith("'") else 1
+            slurs.append((pitches, [*edges, start_s + share * (time_s - start_s)]))
+            pitches, edges = [], []
+    return faded_notes(slurs), marks, time_s + TAIL_S
+
+
+def faded_notes(slurs):
+    """Makes notes of (pitches, edges_s): those before a silence fade longer than the others."""
+    notes = []
+    next_starts_s = [edges_s[0] for _, edges_s in slurs[1:]] + [np.inf]
+    for (pitches, edges_s), next_start_s in zip(slurs, next_starts_s, strict=True):
+        if max(pitches) - min(pitches) > 2 * MAX_SLUR_BEND:
+            raise ValueError(f"The slur over {pitches} is too wide to be bent.")
+        last_s = edges_s[-1] - edges_s[-2]
+        then_silent = next_start_s > edges_s[-1] + 1e-6
         longest_fade_s = PHRASE_END_FADE_S if then_silent else LEGATO_FADE_S
-        fade_s = min(0.3 * (end_s - start_s), longest_fade_s)
-        notes.append(Note(tuple(pitches), (*edges, end_s), fade_s))
-        pitches, edges = [], []
-    too_wide = [note for note in notes if np.ptp(note.pitches) > 2 * MAX_SLUR_BEND]
-    if too_wide:
-        raise ValueError(f"{clip.name}: the slur {too_wide[0].pitches} is too wide to be bent.")
-    return notes, marks, time_s + TAIL_S
+        notes.append(Note(tuple(pitches), tuple(edges_s), min(0.3 * last_s, longest_fade_s)))
+    return notes
 
 
 def pitch_curve(note, instrument, times_s):
@@ -302,20 +308,19 @@ def play_midi(midi_path, sound_bank, n_samples):
     wav_path = midi_path.with_suffix(".wav")
     options = ["-ni", "-q", "-R", "0", "-C", "0", "-g", "0.6", "-r", str(SAMPLE_RATE)]
     options += ["-T", "wav", "-O", "float", "-F", str(wav_path)]
-    subprocess.run(["fluidsynth", *options, str(sound_bank), str(midi_path)], check=True)
+    # Without this, fluidsynth takes its default bank in place of one that it cannot read.
+    options += ["-o", "synth.default-soundfont="]
+    command = ["fluidsynth", *options, str(sound_bank), str(midi_path)]
+    played = subprocess.run(command, capture_output=True, text=True)
+    if played.returncode or "error" in played.stderr:
+        reason = (played.stderr.strip() or "no reason given").splitlines()[0]
+        raise SystemExit(f"fluidsynth could not play from {sound_bank}: {reason}")
     stereo, _ = soundfile.read(wav_path, dtype="float64", always_2d=True)
     # The samples are stereo pairs whose sides partly cancel when they are added: take one side.
-    audio = stereo[:n_samples, 0]
+    first = round(PLAYER_DELAY_S * SAMPLE_RATE)
+    audio = stereo[first : first + n_samples, 0]
     audio = np.pad(audio, (0, n_samples - len(audio)))
     return audio * 10 ** (PEAK_DBFS / 20) / np.abs(audio).max()
-
-
-def replace_file(path, write):
-    """Calls `write(temporary_path)` and moves the result to `path`: never a half-written file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    write(temporary)
-    os.replace(temporary, path)
 
 
 def write_f0(path, f0_hz):
@@ -328,19 +333,18 @@ def write_f0(path, f0_hz):
 
 
 def render_clip(clip, folder, sound_bank):
-    """Writes `<name>.flac` and `<name>.f0.csv` below `folder`."""
+    """Writes `<name>.flac` and `<name>.f0.csv` below `folder`; neither is ever half written."""
     notes, marks, seconds = read_score(clip)
-    with tempfile.TemporaryDirectory() as temporary:
-        midi_path = Path(temporary) / "clip.mid"
+    target = folder / f"{clip.name}.flac"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=target.parent) as temporary:
+        midi_path, flac_path, f0_path = (Path(temporary) / name for name in ("mid", "flac", "csv"))
         write_midi(midi_path, notes, marks, clip.instrument, seconds)
         audio = play_midi(midi_path, sound_bank, round(seconds * SAMPLE_RATE))
-
-    def write_audio(path):
-        soundfile.write(path, audio, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-
-    f0_hz = true_f0(notes, clip.instrument, int(seconds * FRAME_RATE) + 1)
-    replace_file(folder / f"{clip.name}.flac", write_audio)
-    replace_file(folder / f"{clip.name}.f0.csv", lambda path: write_f0(path, f0_hz))
+        soundfile.write(flac_path, audio, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        write_f0(f0_path, true_f0(notes, clip.instrument, int(seconds * FRAME_RATE) + 1))
+        os.replace(flac_path, target)
+        os.replace(f0_path, target.with_suffix(".f0.csv"))
 
 
 def main():
@@ -350,14 +354,11 @@ def main():
     parser.add_argument("--sound-bank", type=Path, default=Path(SOUND_BANK))
     arguments = parser.parse_args()
     if shutil.which("fluidsynth") is None:
-        parser.exit(
-            1, "The `fluidsynth` command is missing: install it (apt install fluidsynth).\n"
-        )
+        raise SystemExit("There is no `fluidsynth` command: install it (apt install fluidsynth).")
     if not arguments.sound_bank.is_file():
-        parser.exit(
-            1,
+        raise SystemExit(
             f"There is no sound bank at {arguments.sound_bank}: install FluidR3 GM "
-            "(apt install fluid-soundfont-gm) or name it with --sound-bank.\n",
+            "(apt install fluid-soundfont-gm) or name it with --sound-bank."
         )
     for clip in CLIPS:
         render_clip(clip, arguments.folder, arguments.sound_bank)
