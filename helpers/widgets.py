@@ -8,7 +8,7 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
-from IPython.display import HTML, Audio, display
+from IPython.display import Audio, display
 
 from helpers import audio as sound
 from helpers import capture, config, plots
@@ -21,9 +21,7 @@ LABEL = {"description_width": "10em"}
 
 def player(audio, sample_rate):
     """An inline player of audio [n_samples], FLAC inside so that notebooks stay small."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(audio, -1.0, 1.0), int(sample_rate), format="FLAC")
-    element = Audio(data=buffer.getvalue())
+    element = Audio(data=_flac(audio, sample_rate))
     element.mimetype = "audio/flac"
     return element
 
@@ -115,11 +113,21 @@ class TransferPanel(ipywidgets.VBox):
         reset = ipywidgets.Button(description="Reset", icon="undo")
         reset.on_click(self._reset)
         self._sliders = (self.octaves, self.semitones, self.loudness_db)
-        self._output = ipywidgets.Output()
+        self._picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        self._heard = ipywidgets.Audio(value=b"", format="flac", autoplay=False, loop=False)
         self._resetting = False
         for slider in self._sliders:
             slider.observe(self._update, "value")
-        super().__init__([*self._sliders, reset, self._output])
+        recorded = ipywidgets.Audio(
+            value=_flac(original, sample_rate), format="flac", autoplay=False, loop=False
+        )
+        players = ipywidgets.HBox(
+            [
+                ipywidgets.VBox([ipywidgets.HTML("<b>Original</b>"), recorded]),
+                ipywidgets.VBox([ipywidgets.HTML("<b>Result</b>"), self._heard]),
+            ]
+        )
+        super().__init__([*self._sliders, reset, players, self._picture])
         self._update()
 
     def _reset(self, _button):
@@ -133,14 +141,13 @@ class TransferPanel(ipywidgets.VBox):
         if self._resetting:
             return
         self.result = self._play(*(slider.value for slider in self._sliders))
+        self._heard.value = _flac(self.result, self._sample_rate)
         sounds = {"original": self._original, "result": self.result}
         fig, _ = plots.above_one_another(sounds, self._sample_rate)
-        with self._output:
-            self._output.clear_output(wait=True)
-            for title, audio in sounds.items():
-                display(HTML(f"<b>{title}</b>"), player(audio, self._sample_rate))
-            display(fig)
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", dpi=80)
         plt.close(fig)
+        self._picture.value = buffer.getvalue()
 
 
 class LiveFigure:
@@ -195,9 +202,18 @@ def clip_chooser(folders, seconds=15.0):
 
 def instrument_chooser():
     """A `Chooser` of the instruments that ship and of those trained here, with upload of a zip."""
-    cards = [*config.CHECKPOINTS.glob("*/model_card.json"), *config.RUNS.glob("*/*/model_card.json")]
+    cards = [
+        *config.CHECKPOINTS.glob("*/model_card.json"),
+        *config.RUNS.glob("*/*/model_card.json"),
+    ]
     zips = config.CHECKPOINTS.glob("*.zip")
     return Chooser([*(card.parent for card in cards), *zips], config.CHECKPOINTS, ".zip")
+
+
+def _flac(audio, sample_rate):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(audio, -1.0, 1.0), int(sample_rate), format="FLAC")
+    return buffer.getvalue()
 
 
 def _slider(kind, description, low, high, step):
