@@ -6,7 +6,6 @@ Whatever the source, a recording is float32 mono at the rate the device runs at,
 
 import base64
 import json
-import os
 import queue
 import sys
 import time
@@ -23,6 +22,7 @@ from tqdm.auto import tqdm
 
 from helpers import config
 from helpers.errors import InputError
+from helpers.files import replacing
 
 SOURCES = ("auto", "local", "browser")
 SILENCE_PEAK = 10 ** (-60 / 20)  # below -60 dBFS nobody played: the microphone is muted
@@ -184,20 +184,16 @@ def _finish(audio, sample_rate):
 
 def _write(audio, sample_rate):
     """Writes a float WAV under a new name, which exists only once the file is whole."""
-    config.RECORDINGS.mkdir(parents=True, exist_ok=True)
     stem = time.strftime("recording_%Y%m%d_%H%M%S")
     path, n_taken = config.RECORDINGS / f"{stem}.wav", 1
     while path.exists():
         n_taken += 1
         path = config.RECORDINGS / f"{stem}_{n_taken}.wav"
-    partial = path.with_suffix(".part")
     try:
-        soundfile.write(partial, audio, sample_rate, subtype="FLOAT", format="WAV")
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            soundfile.write(partial, audio, sample_rate, subtype="FLOAT", format="WAV")
     except soundfile.LibsndfileError as error:  # what libsndfile makes of a full disk
         raise OSError(str(error)) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

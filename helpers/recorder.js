@@ -130,10 +130,13 @@ async function openMicrophone(onSamples, onUnplugged) {
   try {
     await context.resume();
     const { node, flush } = await createTap(context, onSamples);
-    const silence = context.createGain(); // a node runs only when it is heard: at no volume
-    silence.gain.value = 0;
     context.createMediaStreamSource(stream).connect(node);
-    node.connect(silence).connect(context.destination);
+    node.connect(context.destination); // a node runs only if it can be heard; its output is silent
+    // After 30 s of pure silence Chromium swaps the loudspeaker's clock for a timer, and the
+    // microphone's samples that do not fit that timer are lost: hum at -180 dB.
+    const hum = new ConstantSourceNode(context, { offset: 1e-9 });
+    hum.connect(context.destination);
+    hum.start();
     tracks[0].onended = onUnplugged;
     return { sampleRate: context.sampleRate, close: () => flush().finally(release) };
   } catch (error) {
@@ -224,7 +227,7 @@ function createPanel(el, { seconds, onRecording, onError }) {
     if (!on) level.style.width = 0;
   }
   function showTime(elapsed) {
-    time.textContent = `${elapsed.toFixed(1)} / ${seconds().toFixed(0)} s`;
+    time.textContent = `${elapsed.toFixed(1)} / ${seconds()} s`;
   }
   function fail(text) {
     say(text, true);

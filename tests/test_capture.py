@@ -9,9 +9,11 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import types
 from pathlib import Path
 
@@ -133,6 +135,53 @@ def test_without_a_local_microphone_one_sentence_says_what_to_do(missing, tmp_pa
     sentence, fallback = in_new_python(hide + textwrap.dedent(code), tmp_path).splitlines()
     assert remedy in sentence
     assert fallback == "BrowserRecorder"
+
+
+def sounddevice_that_hears(monkeypatch, *blocks, then=lambda: None):
+    """A sounddevice whose microphone gives these blocks, runs `then`, and gives no more."""
+
+    class InputStream:
+        def __init__(self, callback, **_):
+            self.callback = callback
+
+        def __enter__(self):
+            for block in blocks:
+                self.callback(block[:, np.newaxis], len(block), None, None)
+            then()
+
+        def __exit__(self, *_):
+            pass
+
+    sounddevice = types.ModuleType("sounddevice")
+    sounddevice.InputStream = InputStream
+    sounddevice.PortAudioError = OSError
+    sounddevice.query_devices = lambda kind: {"index": 0, "name": "m", "default_samplerate": 48000}
+    monkeypatch.setitem(sys.modules, "sounddevice", sounddevice)
+    monkeypatch.setattr(capture, "STALLED_SECONDS", 0.2)
+
+
+def test_unplugged_microphone_keeps_what_it_gave(monkeypatch):
+    sounddevice_that_hears(monkeypatch, sine(440, 480), sine(660, 480))
+    with pytest.warns(UserWarning, match="gave no sound"):
+        recording = capture.record(10)
+    np.testing.assert_array_equal(recording.audio, np.r_[sine(440, 480), sine(660, 480)])
+
+
+def test_microphone_without_sound_is_an_error(monkeypatch):
+    sounddevice_that_hears(monkeypatch)
+    with pytest.raises(InputError, match="gave no sound"):
+        capture.record(10, source="local")
+
+
+def test_interrupting_ends_a_local_recording_and_keeps_it(monkeypatch):
+    def interrupt_soon():
+        main = threading.main_thread().ident
+        threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
+
+    sounddevice_that_hears(monkeypatch, sine(440, 480), then=interrupt_soon)
+    recording = capture.record(10)
+    np.testing.assert_array_equal(recording.audio, sine(440, 480))
+    assert recording.path.exists()
 
 
 def parts_of(audio, sample_rate, size, name="a"):

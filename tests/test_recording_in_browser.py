@@ -59,18 +59,23 @@ def write_notebook(path, cells):
     return path
 
 
+def strongest_hz(audio, sample_rate):
+    """The highest peak of a long spectrum."""
+    n_fft = 2**19
+    spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio)), n_fft))
+    return np.argmax(spectrum) * sample_rate / n_fft
+
+
 def assert_both_notes(audio, sample_rate):
-    """The middle of each note has its pitch, by the highest peak of a long spectrum."""
     assert audio.dtype == np.float32
     heard = np.flatnonzero(np.abs(audio) > 0.05)
-    note = int(NOTE_SECONDS * sample_rate)
-    assert heard[-1] - heard[0] == pytest.approx(2 * note, rel=0.05)
+    notes = audio[heard[0] : heard[-1]]
+    # A browser on a busy machine drops samples.
+    assert len(notes) == pytest.approx(2 * NOTE_SECONDS * sample_rate, rel=0.2)
+    eighth = len(notes) // 8
     for i, f0_hz in enumerate(PITCHES_HZ):
-        start = heard[0] + i * note + note // 4
-        middle = audio[start : start + note // 2]
-        n_fft = 2**18
-        spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle)), n_fft))
-        assert np.argmax(spectrum) * sample_rate / n_fft == pytest.approx(f0_hz, rel=0.01)
+        middle = notes[(4 * i + 1) * eighth : (4 * i + 3) * eighth]
+        assert strongest_hz(middle, sample_rate) == pytest.approx(f0_hz, rel=0.01)
 
 
 def press_record_and_stop(page, seconds=2 * NOTE_SECONDS + 1.5):
@@ -92,7 +97,8 @@ def test_record_in_jupyterlab(tape, tmp_path):
         press_record_and_stop(page)
         page.get_by_text("Saved as recording_").wait_for()
         played_seconds = page.locator(".recorder-player").evaluate("player => player.duration")
-        page.locator(".jp-CodeCell").nth(1).click()  # "then run this cell again"
+        # "then run this cell again"
+        page.locator(".jp-CodeCell .jp-InputArea-editor").nth(1).click()
         page.keyboard.press("Shift+Enter")
         printed = page.get_by_text(re.compile(r"\d+ samples at \d+ Hz")).text_content()
         page.evaluate(KEEP_STREAM)
@@ -110,20 +116,26 @@ def test_record_in_jupyterlab(tape, tmp_path):
     assert written_rate == sample_rate
 
 
+def press_record(page):
+    page.locator(".recorder-button").click()
+
+
 @contextlib.contextmanager
-def colab_cell(monkeypatch, tmp_path, microphone=None, address="http://localhost/cell"):
-    """The page of a browser that answers google.colab's eval_js; `page.press` may be replaced."""
+def colab_cell(
+    monkeypatch, tmp_path, press, microphone=None, address="http://localhost/cell", before="0"
+):
+    """A page that answers google.colab's eval_js, after `before` ran in it, with `press(page)`."""
     monkeypatch.setattr(config, "RECORDINGS", tmp_path / "recordings")
     with browser_page(microphone) as page:
         page.route("**/cell", lambda route: route.fulfill(body="", content_type="text/html"))
         page.goto(address)
-        page.press = press_record_and_stop
+        page.evaluate(f"() => {{ {before}; }}")
 
         def eval_js(script):
             page.evaluate(f"() => {{ window.answer = {script}; }}")
             if "recordOnce" in script:
                 page.locator(".recorder-button").wait_for()
-                page.press(page)
+                press(page)
             return page.evaluate("window.answer")
 
         colab = types.ModuleType("google.colab")
@@ -134,9 +146,9 @@ def colab_cell(monkeypatch, tmp_path, microphone=None, address="http://localhost
 
 @pytest.mark.parametrize("worklet", [True, False])
 def test_record_with_the_script_that_colab_runs(worklet, tape, tmp_path, monkeypatch):
-    with colab_cell(monkeypatch, tmp_path, tape) as page:
-        if not worklet:  # as where a page's policy forbids it
-            page.evaluate("() => { AudioWorklet.prototype.addModule = () => Promise.reject(); }")
+    forbid = "AudioWorklet.prototype.addModule = () => Promise.reject()"  # as a page's policy can
+    before = "0" if worklet else forbid
+    with colab_cell(monkeypatch, tmp_path, press_record_and_stop, tape, before=before) as page:
         said = []
         page.on("console", lambda message: said.append(message.text))
         recording = capture.record(seconds=30)
@@ -144,11 +156,18 @@ def test_record_with_the_script_that_colab_runs(worklet, tape, tmp_path, monkeyp
     assert_both_notes(recording.audio, recording.sample_rate)
 
 
-def test_recording_ends_by_itself(tape, tmp_path, monkeypatch):
-    with colab_cell(monkeypatch, tmp_path, tape) as page:
-        page.press = lambda page: page.locator(".recorder-button").click()
-        recording = capture.record(seconds=1.25)
-    assert len(recording.audio) == 1.25 * recording.sample_rate
+def test_long_recording_is_whole_and_ends_by_itself(tmp_path, monkeypatch):
+    """Chromium loses samples after 30 s in which a page that listens plays only zeros."""
+    times_s = np.arange(60 * 48000) / 48000
+    rising = 0.5 * np.sin(2 * np.pi * (200 + 5 * times_s) * times_s)  # 200 Hz and 10 more a second
+    soundfile.write(tmp_path / "rising.wav", rising, 48000)
+    with colab_cell(monkeypatch, tmp_path, press_record, tmp_path / "rising.wav"):
+        recording = capture.record(seconds=45)
+    audio, sample_rate = recording.audio, recording.sample_rate
+    assert len(audio) == 45 * sample_rate
+    first, last = (audio[i * sample_rate :][: sample_rate // 5] for i in (1, 44))
+    rise_hz = strongest_hz(last, sample_rate) - strongest_hz(first, sample_rate)
+    assert rise_hz / 10 == pytest.approx(43, abs=0.2)  # a sample lost is a step up
 
 
 def refuse(name):
@@ -157,7 +176,7 @@ def refuse(name):
 
 
 @pytest.mark.parametrize(
-    ("address", "script", "sentence"),
+    ("address", "before", "sentence"),
     [
         ("http://localhost/cell", "0", "no microphone"),  # Chromium's own answer
         ("http://example.com/cell", "0", "not secure"),
@@ -166,10 +185,9 @@ def refuse(name):
         ("http://localhost/cell", refuse("OddError"), "could not be opened"),
     ],
 )
-def test_browser_errors_are_one_sentence(address, script, sentence, tmp_path, monkeypatch):
-    with colab_cell(monkeypatch, tmp_path, address=address) as page:
-        page.evaluate(f"() => {{ {script} }}")
-        page.press = lambda page: page.locator(".recorder-button").click()
+def test_browser_errors_are_one_sentence(address, before, sentence, tmp_path, monkeypatch):
+    cell = colab_cell(monkeypatch, tmp_path, press_record, address=address, before=before)
+    with cell as page:
         with pytest.raises(InputError, match=sentence) as raised:
             capture.record()
         assert page.locator(".recorder-message").text_content() == str(raised.value)
