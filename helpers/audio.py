@@ -15,7 +15,10 @@ from helpers.config import MAX_SECONDS
 from helpers.errors import InputError
 from helpers.files import replacing
 
-EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm")
+EXTENSIONS = tuple(
+    ".wav .flac .mp3 .ogg .m4a .opus .aac .aif .aiff .caf .wma "
+    ".mp4 .mov .webm".split()  # of films the sound is taken
+)
 MIN_SECONDS = 0.25
 SILENCE_PEAK = 10 ** (-70 / 20)
 
@@ -29,7 +32,8 @@ def load(path, sample_rate=None, max_seconds=MAX_SECONDS):
       max_seconds: The longest that is taken.
 
     Returns:
-      Audio of shape [n_samples] and its sample rate in Hz.
+      Audio of shape [n_samples] and its sample rate in Hz. What is louder than full scale, as
+      float files and MP3 can be, is turned down to it as a whole.
 
     Raises:
       InputError: The file is missing, not sound, empty, silent, too short or too long.
@@ -37,40 +41,12 @@ def load(path, sample_rate=None, max_seconds=MAX_SECONDS):
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no file {path}: check the name and the folder.")
-    audio, file_rate = _decode(path)
-    audio = check(audio, file_rate, path.name, max_seconds)
-    if sample_rate is None or sample_rate == file_rate:
-        return audio, file_rate
-    return resample(audio, file_rate, sample_rate), sample_rate
-
-
-def check(audio, sample_rate, name="The recording", max_seconds=MAX_SECONDS):
-    """Returns audio as mono float32 [n_samples], or says in one sentence why it is no use."""
-    audio = np.asarray(audio)
-    if np.issubdtype(audio.dtype, np.integer):
-        audio = audio / -float(np.iinfo(audio.dtype).min)
-    audio = np.asarray(audio, dtype=np.float32)
-    if audio.ndim == 2:
-        audio = audio.mean(axis=1)
-    seconds = len(audio) / sample_rate
-    if seconds < MIN_SECONDS:
-        raise InputError(
-            f"{name} holds {seconds:.2f} s of sound: choose one of at least {MIN_SECONDS} s."
-        )
-    if seconds > max_seconds:
-        raise InputError(
-            f"{name} is {seconds / 60:.0f} minutes long: cut it into pieces of at most "
-            f"{max_seconds // 60} minutes."
-        )
-    broken = np.count_nonzero(~np.isfinite(audio))
-    if broken:
-        raise InputError(
-            f"{name} has {broken} samples that are not numbers: export it again from the program "
-            "that made it."
-        )
-    if np.abs(audio).max() < SILENCE_PEAK:
-        raise InputError(f"{name} is silent: check the microphone, or choose another file.")
-    return audio
+    audio, file_rate = _decode(path, max_seconds)
+    _check(audio, file_rate, path.name, max_seconds)
+    sample_rate = sample_rate or file_rate
+    if sample_rate != file_rate:
+        audio = resample(audio, file_rate, sample_rate)
+    return audio / max(1.0, np.abs(audio).max()), sample_rate
 
 
 def resample(audio, sample_rate, new_sample_rate):
@@ -82,16 +58,21 @@ def resample(audio, sample_rate, new_sample_rate):
 
 def save(path, audio, sample_rate):
     """Writes audio as the path's format (.wav or .flac); a file is there whole or not at all."""
+    if Path(path).suffix.lower() not in (".wav", ".flac"):
+        raise InputError(f"Sound is saved as .wav or .flac, not as {path}: rename it.")
     with replacing(path) as unfinished:
         soundfile.write(unfinished, np.clip(audio, -1.0, 1.0), sample_rate)
 
 
 def listing(folder):
     """The sound files in a folder and in the folders in it, sorted by name; perhaps none."""
+    folder = Path(folder)
     return sorted(
         path
-        for path in Path(folder).rglob("*")
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+        for path in folder.rglob("*")
+        if path.suffix.lower() in EXTENSIONS
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
 
 
@@ -112,29 +93,61 @@ def find(folder):
     return found
 
 
-def _decode(path):
+def _decode(path, max_seconds):
+    """Audio [n_samples] and rate of a file; of one that is too long, a little more than allowed."""
     try:
-        audio, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
-        return audio.mean(axis=1), sample_rate
+        with soundfile.SoundFile(path) as file:
+            n_most = -1 if np.isinf(max_seconds) else int(max_seconds * file.samplerate) + 1
+            audio = file.read(n_most, dtype="float32", always_2d=True)
+            return audio.mean(axis=1), file.samplerate
     except soundfile.LibsndfileError:
-        return _decode_with_ffmpeg(path)
+        return _decode_with_ffmpeg(path, max_seconds)
 
 
-def _decode_with_ffmpeg(path):
+def _decode_with_ffmpeg(path, max_seconds):
     """Decodes what libsndfile cannot, and of a damaged file what comes before the damage."""
-    blocks, sample_rate = [], 0
+    blocks, seconds, damaged = [np.zeros(0, np.float32)], 0.0, False
     try:
         with av.open(str(path)) as container:
             sample_rate = container.streams.audio[0].rate
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
+            resampler = av.AudioResampler(format="fltp", rate=sample_rate)
             for frame in container.decode(audio=0):
-                blocks += [block.to_ndarray()[0] for block in resampler.resample(frame)]
-    except (av.FFmpegError, IndexError):
-        if not blocks:
-            raise InputError(
-                f"{path.name} is not a sound file, or it is damaged from the start: export it "
-                "again as WAV."
-            ) from None
-        seconds = sum(map(len, blocks)) / sample_rate
-        warnings.warn(f"{path.name} is damaged after {seconds:.1f} s: what comes before is used.")
+                # Mixed here: FFmpeg's own mix of two equal channels is 3 dB louder than each.
+                blocks += [block.to_ndarray().mean(axis=0) for block in resampler.resample(frame)]
+                seconds += frame.samples / frame.sample_rate
+                if seconds > max_seconds:
+                    break
+    except (av.FFmpegError, IndexError):  # IndexError: no audio stream
+        damaged = True
+    if not seconds:
+        raise InputError(
+            f"{path.name} is not a sound file, or it is damaged from the start: export it again "
+            "as WAV."
+        )
+    if damaged:
+        warnings.warn(
+            f"{path.name} is damaged after {seconds:.1f} s: what comes before is used.",
+            stacklevel=2,
+        )
     return np.concatenate(blocks), sample_rate
+
+
+def _check(audio, sample_rate, name, max_seconds):
+    """Says in one sentence why decoded audio [n_samples] is no use, if so."""
+    seconds = len(audio) / sample_rate
+    if seconds < MIN_SECONDS:
+        raise InputError(
+            f"{name} holds {seconds:.2f} s of sound: choose one of at least {MIN_SECONDS} s."
+        )
+    if seconds > max_seconds:
+        raise InputError(
+            f"{name} is longer than {max_seconds / 60:g} minutes: cut it into shorter pieces."
+        )
+    broken = np.count_nonzero(~np.isfinite(audio))
+    if broken:
+        raise InputError(
+            f"{name} has {broken} samples that are not numbers: export it again from the program "
+            "that made it."
+        )
+    if np.abs(audio).max() < SILENCE_PEAK:
+        raise InputError(f"{name} is silent: check the microphone, or choose another file.")

@@ -53,10 +53,11 @@ def resynthesis(instrument, examples):
         rates = instrument.sample_rate, instrument.frame_rate
         rows.append(compare(features.extract(audio, *rates), features.extract(played, *rates)))
     loudness_l1_db = float(np.mean([row["loudness_l1_db"] for row in rows]))
-    kept = [row["f0_l1_semitones"] for row in rows if not row["f0_outlier"]]
+    f0_l1 = [row["f0_l1_semitones"] for row in rows if not row["f0_outlier"]]
+    f0_l1 = [value for value in f0_l1 if np.isfinite(value)]  # NaN: nothing to compare
     return {
         "loudness_l1_db": loudness_l1_db,
         "loudness_l1": loudness_l1_db / LOUDNESS_RANGE_DB,
-        "f0_l1_semitones": float(np.nanmean(kept)) if kept else float("nan"),
+        "f0_l1_semitones": float(np.mean(f0_l1)) if f0_l1 else float("nan"),
         "f0_outliers": float(np.mean([row["f0_outlier"] for row in rows])),
     }

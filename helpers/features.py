@@ -1,5 +1,6 @@
 """Audio to the curves that a model is conditioned on: f0 and loudness, frame by frame."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from helpers.files import replacing
 LOUDNESS_FLOOR_DB = -80.0
 N_FFT = 512  # samples, at 16 kHz
 PROFILE = "ddsp-2"  # loudness as ddsp defines it since its version 2.0
+CURVES = ("times_s", "f0_hz", "confidence", "loudness_db")
 QUIETEST_VOICED_DB = -60.0  # below the clip's loudest frame, where CREPE finds pitch in hiss
 
 
@@ -26,7 +28,7 @@ class Features:
       times_s: Centre of each frame in seconds; the first is 0.
       f0_hz: Fundamental frequency; NaN where nothing with a pitch sounds.
       confidence: CREPE's certainty of the pitch, from 0 to 1.
-      loudness_db: A-weighted loudness, from -80 dB to about 0.
+      loudness_db: A-weighted loudness, from -80 dB to about 20 for a sine at full scale.
       frame_rate: Frames a second.
     """
 
@@ -51,7 +53,11 @@ def extract(audio, sample_rate, frame_rate=FRAME_RATE, crepe_model="tiny", progr
       frame_rate: Frames a second.
       crepe_model: CREPE's size for the pitch.
       progress: Show a progress bar.
+
+    Raises:
+      InputError: A frame would not be a whole number of samples at 16 kHz.
     """
+    hop_size(SAMPLE_RATE, frame_rate)
     if sample_rate != SAMPLE_RATE:
         audio = sound.resample(audio, sample_rate, SAMPLE_RATE)
     f0_hz, confidence = pitch.track(
@@ -81,13 +87,27 @@ def loudness(audio, sample_rate, frame_rate=FRAME_RATE):
       loudness_db: Shape [1 + n_samples // hop].
     """
     spectrum = librosa.stft(
-        audio, n_fft=N_FFT, hop_length=sample_rate // frame_rate, pad_mode="constant"
+        audio, n_fft=N_FFT, hop_length=hop_size(sample_rate, frame_rate), pad_mode="constant"
     )
     frequencies_hz = librosa.fft_frequencies(sr=sample_rate, n_fft=N_FFT)
     weights_db = librosa.A_weighting(frequencies_hz.clip(1.0))  # at 0 Hz its logarithm has no value
     power = np.mean(np.abs(spectrum) ** 2 * librosa.db_to_power(weights_db)[:, None], axis=0)
     floor = librosa.db_to_power(LOUDNESS_FLOOR_DB)
     return (10.0 * np.log10(np.maximum(power, floor))).astype(np.float32)
+
+
+def hop_size(sample_rate, frame_rate):
+    """Samples from one frame to the next.
+
+    Raises:
+      InputError: It would be no whole number, and the curves would run away from the sound.
+    """
+    if frame_rate < 1 or sample_rate % frame_rate:
+        raise InputError(
+            f"{frame_rate} frames a second do not divide {sample_rate} Hz: choose a divisor of it, "
+            "such as 100 or 125."
+        )
+    return sample_rate // frame_rate
 
 
 def save(features, path):
@@ -105,11 +125,17 @@ def save(features, path):
 
 
 def load(path):
-    """Reads the `Features` that `save` wrote as .npz."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return Features(
-            **{name: arrays[name] for name in CURVES}, frame_rate=int(arrays["frame_rate"])
-        )
+    """Reads the `Features` that `save` wrote as .npz.
 
-
-CURVES = ("times_s", "f0_hz", "confidence", "loudness_db")
+    Raises:
+      InputError: The file is missing or something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Features(
+                **{name: arrays[name] for name in CURVES}, frame_rate=int(arrays["frame_rate"])
+            )
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile):
+        raise InputError(
+            f"{path} holds no features: choose the .npz file that was saved with them."
+        ) from None

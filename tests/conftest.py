@@ -1,9 +1,26 @@
+import contextlib
 import os
 
 import pytest
+
+from helpers.errors import InputError
 
 
 def need(condition, reason):
     """Skips a test where a part of the system is missing; in CI that is a failure."""
     if not condition:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+@pytest.fixture
+def refused():
+    """Expects an InputError of one sentence: `with refused("what it has to say"):`."""
+
+    @contextlib.contextmanager
+    def expect(match=""):
+        with pytest.raises(InputError, match=match) as caught:
+            yield
+        sentence = str(caught.value)
+        assert "\n" not in sentence and sentence.endswith(".") and len(sentence) < 300, sentence
+
+    return expect
