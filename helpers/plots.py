@@ -1,22 +1,36 @@
-"""Pictures of sounds and curves: arrays in, `(figure, axes)` out."""
+"""Pictures of sounds and curves: arrays in, `(figure, axes)` out.
+
+Pitch is blue and loudness orange everywhere; what was there before is grey.
+"""
 
 import librosa
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.patheffects import withStroke
 
 BLUE, ORANGE, GREY = "#1f6fb4", "#e4572e", "#8a8a8a"
-N_FFT = 1024
-HOP_SIZE = 256
+CYAN = "#40e0ff"  # pitch, where the ground is a spectrogram
+WIDTH = 9  # inches
+WINDOW_SECONDS = 0.1  # long enough to part the harmonics of a low voice
 RANGE_DB = 80.0
-OCTAVE_TICKS_HZ = (62.5, 125, 250, 500, 1000, 2000, 4000, 8000, 16000)
+MOST_COLUMNS = 2000  # of a picture of sound: more than there are pixels
+LOWEST_HZ = 50.0  # of a spectrogram
+TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
+# The notes named at an f0 axis, by the semitones that it spans at most: as many as there is room.
+NAMED_NOTES = ((15, "CEGA"), (24, "CEA"), (38, "CG"), (np.inf, "C"))
 
 
 def waveform(audio, sample_rate, ax=None, title=None):
     """Audio [n_samples] over seconds."""
     fig, ax = _axes(ax, height=1.6)
-    ax.plot(np.arange(len(audio)) / sample_rate, audio, lw=0.4, color=BLUE)
-    ax.set(xlabel="time (s)", ylabel="amplitude", xlim=(0, len(audio) / sample_rate))
-    return _titled(fig, ax, title)
+    step = max(1, 2 * len(audio) // MOST_COLUMNS)  # of each, the lowest and the highest are drawn
+    steps = audio[: len(audio) // step * step].reshape(-1, step)
+    extremes = np.stack([steps.min(axis=1), steps.max(axis=1)], axis=1).ravel()
+    times_s = np.repeat(np.arange(len(steps)) * step / sample_rate, 2)
+    ax.plot(times_s, extremes, lw=0.6, color=BLUE)
+    ax.set(ylabel="amplitude", title=title)
+    _over_time(ax, len(audio) / sample_rate)
+    return fig, ax
 
 
 def spectrogram(audio, sample_rate, f0_hz=None, frame_rate=None, ax=None, title=None):
@@ -27,73 +41,63 @@ def spectrogram(audio, sample_rate, f0_hz=None, frame_rate=None, ax=None, title=
       sample_rate: Hz.
       f0_hz: Shape [n_frames], NaN where unvoiced; needs `frame_rate`.
       frame_rate: Frames of f0 a second.
+      ax: Axes to draw on; without them a figure is made.
+      title: Title of the axes.
     """
     fig, ax = _axes(ax, height=3.2)
-    magnitudes = np.abs(librosa.stft(audio, n_fft=N_FFT, hop_length=HOP_SIZE))
-    frequencies_hz = librosa.fft_frequencies(sr=sample_rate, n_fft=N_FFT)
-    times_s = np.arange(magnitudes.shape[1]) * HOP_SIZE / sample_rate
-    level_db = librosa.amplitude_to_db(magnitudes, ref=np.max, top_db=RANGE_DB)
-    mesh = ax.pcolormesh(times_s, frequencies_hz, level_db, cmap="magma", rasterized=True)
-    fig.colorbar(mesh, ax=ax, label="dB", pad=0.01)
+    times_s, frequencies_hz, level_db = _levels(audio, sample_rate)
+    mesh = ax.pcolormesh(
+        times_s, frequencies_hz, level_db, vmin=-RANGE_DB, vmax=0, cmap="magma", rasterized=True
+    )
+    fig.colorbar(mesh, ax=ax, label="level (dB)", pad=0.01, ticks=[-80, -60, -40, -20, 0])
     if f0_hz is not None:
-        ax.plot(np.arange(len(f0_hz)) / frame_rate, f0_hz, color="#40e0ff", lw=1.2, label="f0")
-        ax.legend(loc="upper right")
-    ticks_hz = [tick for tick in OCTAVE_TICKS_HZ if tick <= sample_rate / 2]
-    ax.set_yscale("log", base=2)
-    ax.set_yticks(ticks_hz, [f"{tick:g}" for tick in ticks_hz])
-    ax.set(xlabel="time (s)", ylabel="frequency (Hz)", ylim=(55, sample_rate / 2))
-    return _titled(fig, ax, title)
+        times_s = np.arange(len(f0_hz)) / frame_rate
+        outline = [withStroke(linewidth=3, foreground="black")]
+        ax.plot(times_s, f0_hz, color=CYAN, lw=1.4, label="f0", path_effects=outline)
+        ax.legend(loc="upper right", facecolor="black", labelcolor="white", framealpha=0.7)
+    ax.set_yscale("log")
+    ax.set(ylabel="frequency (Hz)", ylim=(LOWEST_HZ, sample_rate / 2), title=title)
+    ticks_hz = [tick for tick in TICKS_HZ if tick <= sample_rate / 2]
+    ax.set_yticks(ticks_hz, [f"{tick}" for tick in ticks_hz])
+    ax.minorticks_off()
+    _over_time(ax, len(audio) / sample_rate)
+    return fig, ax
 
 
 def features(curves, title=None):
     """f0, confidence and loudness of one `Features`, above one another."""
-    fig, axes = plt.subplots(3, 1, figsize=(9, 5), sharex=True, layout="constrained")
-    pitch_axis(axes[0], curves.f0_hz, curves.times_s)
-    axes[1].plot(curves.times_s, curves.confidence, color=GREY, lw=0.8)
+    fig, axes = _rows(3, height=5)
+    _f0(axes[0], curves.times_s, curves.f0_hz)
+    axes[1].plot(curves.times_s, curves.confidence, color=GREY, lw=0.9)
     axes[1].set(ylabel="confidence", ylim=(0, 1.02))
-    axes[2].plot(curves.times_s, curves.loudness_db, color=ORANGE, lw=0.9)
-    axes[2].set(ylabel="loudness (dB)", xlabel="time (s)")
-    return _titled(fig, axes, title)
+    _loudness(axes[2], curves.times_s, curves.loudness_db)
+    axes[0].set(title=title)
+    _over_time(axes, len(curves.times_s) / curves.frame_rate)
+    return fig, axes
 
 
 def adjustment(before, after):
     """f0 and loudness of two `Features` of equal length: as recorded and as played."""
-    fig, axes = plt.subplots(2, 1, figsize=(9, 4), sharex=True, layout="constrained")
-    pitch_axis(axes[0], before.f0_hz, before.times_s, color=GREY, label="recorded")
-    pitch_axis(axes[0], after.f0_hz, after.times_s, label="played")
-    axes[0].legend(loc="upper right")
-    axes[1].plot(before.times_s, before.loudness_db, color=GREY, lw=0.9)
-    axes[1].plot(after.times_s, after.loudness_db, color=ORANGE, lw=0.9)
-    axes[1].set(ylabel="loudness (dB)", xlabel="time (s)")
+    fig, axes = _rows(2, height=4)
+    recorded = {"color": GREY, "label": "recorded"}
+    _f0(axes[0], before.times_s, before.f0_hz, **recorded)
+    _f0(axes[0], after.times_s, after.f0_hz, label="played")
+    _loudness(axes[1], before.times_s, before.loudness_db, **recorded)
+    _loudness(axes[1], after.times_s, after.loudness_db, label="played")
+    for ax in axes:
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    _over_time(axes, len(after.times_s) / after.frame_rate)
     return fig, axes
-
-
-def pitch_axis(ax, f0_hz, times_s, color=BLUE, label=None):
-    """f0 on an axis whose lines are the notes C and A."""
-    ax.plot(times_s, f0_hz, color=color, lw=1.2, label=label)
-    ax.set_yscale("log", base=2)
-    notes = [f"{name}{octave}" for octave in range(1, 8) for name in "CA"]
-    shown = np.array([line for drawn in ax.lines for line in drawn.get_ydata()], dtype=float)
-    if np.isfinite(shown).any():
-        ax.set_ylim(np.nanmin(shown) / 1.3, np.nanmax(shown) * 1.3)
-    low, high = ax.get_ylim()
-    inside = [note for note in notes if low <= librosa.note_to_hz(note) <= high]
-    ax.set_yticks([librosa.note_to_hz(note) for note in inside], inside)
-    ax.minorticks_off()
-    ax.grid(axis="y", alpha=0.3)
-    ax.set(ylabel="f0 (note)")
 
 
 def example(fields, sample_rate, frame_rate):
     """Sound, f0 and loudness of one dataset example on one time axis."""
-    fig, axes = plt.subplots(3, 1, figsize=(9, 6), sharex=True, layout="constrained")
-    f0_hz = np.where(fields["f0_confidence"] > 0, fields["f0_hz"], np.nan)
-    times_s = np.arange(len(f0_hz)) / frame_rate
+    fig, axes = _rows(3, height=6)
     spectrogram(fields["audio"], sample_rate, ax=axes[0])
-    pitch_axis(axes[1], f0_hz, times_s)
-    axes[2].plot(times_s, fields["loudness_db"], color=ORANGE, lw=0.9)
-    axes[2].set(ylabel="loudness (dB)", xlabel="time (s)")
-    axes[0].set(xlabel=None)
+    times_s = np.arange(len(fields["f0_hz"])) / frame_rate
+    _f0(axes[1], times_s, np.where(fields["f0_confidence"] > 0, fields["f0_hz"], np.nan))
+    _loudness(axes[2], times_s, fields["loudness_db"])
+    _over_time(axes, len(fields["audio"]) / sample_rate)
     return fig, axes
 
 
@@ -102,8 +106,10 @@ def losses(history, ax=None):
     fig, ax = _axes(ax, height=2.8)
     ax.plot(history.step, history.train_loss, color=GREY, marker=".", label="training")
     ax.plot(history.step, history.heldout_loss, color=ORANGE, marker=".", label="held out")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="step", ylabel="spectral loss")
-    ax.legend()
+    ax.grid(axis="y", alpha=0.3)
+    ax.legend(loc="upper right")
     return fig, ax
 
 
@@ -116,22 +122,65 @@ def above_one_another(sounds, sample_rate, f0_hz=None, frame_rate=None):
       f0_hz: Title to f0 [n_frames], for those that have one.
       frame_rate: Frames of f0 a second.
     """
-    fig, axes = plt.subplots(
-        len(sounds), 1, figsize=(9, 2.7 * len(sounds)), sharex=True, layout="constrained"
-    )
-    for ax, (title, audio) in zip(np.atleast_1d(axes), sounds.items(), strict=True):
+    fig, axes = _rows(len(sounds), height=2.7 * len(sounds))
+    for ax, (title, audio) in zip(axes, sounds.items(), strict=True):
         spectrogram(audio, sample_rate, (f0_hz or {}).get(title), frame_rate, ax, title)
+    _over_time(axes, max(map(len, sounds.values())) / sample_rate)
     return fig, axes
 
 
 def _axes(ax, height):
     if ax is not None:
         return ax.figure, ax
-    return plt.subplots(figsize=(9, height), layout="constrained")
+    return plt.subplots(figsize=(WIDTH, height), layout="constrained")
 
 
-def _titled(fig, ax, title):
-    first = np.atleast_1d(ax)[0]
-    if title:
-        first.set_title(title)
-    return fig, ax
+def _rows(n_rows, height):
+    """A figure of axes [n_rows] above one another, all over the same time."""
+    fig, axes = plt.subplots(
+        n_rows, figsize=(WIDTH, height), sharex=True, squeeze=False, layout="constrained"
+    )
+    return fig, axes[:, 0]
+
+
+def _over_time(axes, seconds):
+    """Makes the time axis: the same for all axes, and named only below the last."""
+    for ax in np.atleast_1d(axes):
+        ax.set(xlim=(0, seconds), xlabel=None)
+    ax.set_xlabel("time (s)")
+
+
+def _f0(ax, times_s, f0_hz, color=BLUE, label=None):
+    """Draws f0 in Hz on a logarithmic axis that names notes."""
+    ax.plot(times_s, f0_hz, color=color, lw=1.4, label=label)
+    drawn_hz = np.concatenate([line.get_ydata() for line in ax.lines])
+    drawn_hz = drawn_hz[np.isfinite(drawn_hz)] if np.isfinite(drawn_hz).any() else [220.0]
+    low, high = np.min(drawn_hz) / 1.3, np.max(drawn_hz) * 1.3
+    span = 12.0 * np.log2(high / low)
+    names = next(names for most, names in NAMED_NOTES if span <= most)
+    notes = [f"{name}{octave}" for octave in range(10) for name in names]
+    inside = [note for note in notes if low <= librosa.note_to_hz(note) <= high]
+    ax.set_yscale("log")
+    ax.set(ylabel="f0 (note)", ylim=(low, high))
+    ax.set_yticks([librosa.note_to_hz(note) for note in inside], inside)
+    ax.minorticks_off()
+    ax.grid(axis="y", alpha=0.3)
+
+
+def _loudness(ax, times_s, loudness_db, color=ORANGE, label=None):
+    ax.plot(times_s, loudness_db, color=color, lw=1.1, label=label)
+    ax.set(ylabel="loudness (dB)")
+    ax.grid(axis="y", alpha=0.3)
+
+
+def _levels(audio, sample_rate):
+    """Times in s, frequencies in Hz above 0, and levels in dB below the loudest."""
+    n_fft = 2 ** round(np.log2(WINDOW_SECONDS * sample_rate))
+    hop_size = max(n_fft // 8, len(audio) // MOST_COLUMNS)
+    audio = np.pad(audio, (0, max(0, n_fft - len(audio))))
+    magnitudes = np.abs(librosa.stft(audio, n_fft=n_fft, hop_length=hop_size))
+    relative = magnitudes / (magnitudes.max() or 1.0)
+    level_db = 20.0 * np.log10(np.maximum(relative, 10 ** (-RANGE_DB / 20)))
+    times_s = np.arange(magnitudes.shape[1]) * hop_size / sample_rate
+    frequencies_hz = librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft)
+    return times_s, frequencies_hz[1:], level_db[1:]

@@ -1,0 +1,274 @@
+"""Every picture: what is drawn is the data, axes say what they show, and times line up."""
+
+import dataclasses
+import warnings
+from types import SimpleNamespace
+
+import librosa
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from helpers import plots
+from helpers.features import Features
+
+SAMPLE_RATE, FRAME_RATE = 16000, 125
+HISTORY = SimpleNamespace(step=[100, 200], train_loss=[9.0, 7.0], heldout_loss=[9.5, 7.7])
+
+
+@pytest.fixture(autouse=True)
+def no_window():
+    """Draws without a screen, fails on any warning, and leaves no figure open."""
+    with matplotlib.rc_context({"backend": "Agg"}), warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("error", RuntimeWarning)
+        yield
+    plt.close("all")
+
+
+def sine(f0_hz=440.0, seconds=1.0, sample_rate=SAMPLE_RATE):
+    return np.sin(2 * np.pi * f0_hz * np.arange(round(seconds * sample_rate)) / sample_rate)
+
+
+@pytest.fixture
+def curves():
+    times_s = np.arange(251) / FRAME_RATE
+    f0_hz = 220 * 2 ** (times_s / 2)  # an octave up in two seconds
+    f0_hz[100:110] = np.nan
+    return Features(times_s, f0_hz, np.clip(times_s, 0, 1), -40 + 5 * times_s, FRAME_RATE)
+
+
+def pictures(curves):
+    """One of each, with the number of axes it has."""
+    fields = {
+        "audio": sine(seconds=2.0),
+        "f0_hz": np.full(250, 440.0),
+        "f0_confidence": np.where(np.arange(250) < 100, 0.9, 0.0),
+        "loudness_db": np.full(250, -20.0),
+    }
+    sounds = {"voice": sine(seconds=2.0), "violin": sine(880.0, 1.5)}
+    return {
+        "waveform": lambda: plots.waveform(sine(), SAMPLE_RATE),
+        "spectrogram": lambda: plots.spectrogram(sine(), SAMPLE_RATE, np.full(126, 440.0), 125),
+        "features": lambda: plots.features(curves),
+        "adjustment": lambda: plots.adjustment(
+            curves, dataclasses.replace(curves, f0_hz=2 * curves.f0_hz)
+        ),
+        "example": lambda: plots.example(fields, SAMPLE_RATE, FRAME_RATE),
+        "losses": lambda: plots.losses(HISTORY),
+        "above_one_another": lambda: plots.above_one_another(sounds, SAMPLE_RATE),
+    }
+
+
+NAMES = list(pictures(None))
+OVER_TIME = [name for name in NAMES if name != "losses"]
+
+
+def boxes_overlap(fig, texts):
+    boxes = [text.get_window_extent(fig.canvas.get_renderer()) for text in texts]
+    boxes = [box for box in boxes if box.width > 1]  # of no text it is 0 or 1
+    return any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_picture_is_one_figure_with_its_axes(name, curves):
+    before = set(plt.get_fignums())
+    fig, axes = pictures(curves)[name]()
+    assert set(plt.get_fignums()) - before == {fig.number}
+    assert all(ax.figure is fig for ax in np.atleast_1d(axes))
+    fig.canvas.draw()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_axes_say_what_they_show(name, curves):
+    fig, axes = pictures(curves)[name]()
+    axes = np.atleast_1d(axes)
+    assert all(ax.get_ylabel() for ax in axes)
+    assert [bool(ax.get_xlabel()) for ax in axes] == [False] * (len(axes) - 1) + [True]
+    assert axes[-1].get_xlabel() == ("step" if name == "losses" else "time (s)")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_words_lie_upon_each_other(name, curves):
+    fig, axes = pictures(curves)[name]()
+    fig.canvas.draw()
+    for ax in fig.axes:  # the colour bars too
+        labels = [ax.xaxis.label, ax.yaxis.label, ax.title]
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = axis.get_major_ticks()
+            labels += [tick.label1 for tick in ticks if low <= tick.get_loc() <= high]
+        shown = [label for label in labels if label.get_visible()]
+        assert not boxes_overlap(fig, shown)
+
+
+@pytest.mark.parametrize("name", OVER_TIME)
+def test_times_line_up(name, curves):
+    """On the page too: a colour bar beside one of the axes makes the others as narrow."""
+    fig, axes = pictures(curves)[name]()
+    fig.canvas.draw()
+    axes = np.atleast_1d(axes)
+    for ax in axes[1:]:
+        assert ax.get_xlim() == axes[0].get_xlim()
+        np.testing.assert_allclose(ax.bbox.intervalx, axes[0].bbox.intervalx, atol=0.01)  # pixels
+    assert axes[0].get_xlim()[0] == 0
+    assert axes[0].get_xlim()[1] == pytest.approx(
+        1.0 if len(axes) == 1 else 2.0, abs=1.5 / FRAME_RATE
+    )
+
+
+@pytest.mark.parametrize("seconds", [0.001, 1.0, 120.0])
+def test_a_waveform_keeps_its_peaks_and_times(seconds):
+    audio = 0.01 * sine(seconds=seconds)
+    loudest = len(audio) // 3
+    audio[loudest] = -0.8
+    fig, ax = plots.waveform(audio, SAMPLE_RATE, title="Take 1")
+    times_s, drawn = ax.lines[0].get_data()
+    assert len(drawn) <= 4000
+    assert drawn.min() == -0.8 and drawn.max() == pytest.approx(audio.max(), abs=1e-4)
+    assert times_s[drawn.argmin()] == pytest.approx(loudest / SAMPLE_RATE, abs=seconds / 500)
+    assert ax.get_title() == "Take 1" and ax.get_ylabel() == "amplitude"
+
+
+def drawn_levels(ax):
+    """Times, frequencies and levels of the spectrogram in axes."""
+    mesh = ax.collections[0]
+    corners = mesh.get_coordinates()
+    times_s = (corners[0, :-1, 0] + corners[0, 1:, 0]) / 2
+    frequencies_hz = (corners[:-1, 0, 1] + corners[1:, 0, 1]) / 2
+    return times_s, frequencies_hz, np.asarray(mesh.get_array()).reshape(len(frequencies_hz), -1)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 16000, 44100, 48000])
+def test_a_sine_is_at_its_frequency(sample_rate):
+    fig, ax = plots.spectrogram(sine(1000.0, sample_rate=sample_rate), sample_rate)
+    times_s, frequencies_hz, level_db = drawn_levels(ax)
+    middle = level_db[:, len(times_s) // 2]
+    assert frequencies_hz[middle.argmax()] == pytest.approx(1000.0, abs=12)
+    assert middle.max() == pytest.approx(0.0, abs=0.5) and level_db.min() >= -80
+    assert ax.get_ylim()[1] == sample_rate / 2 and ax.get_yscale() == "log"
+
+
+def test_a_click_is_at_its_time():
+    audio = np.zeros(2 * SAMPLE_RATE)
+    audio[SAMPLE_RATE] = 1.0
+    fig, ax = plots.spectrogram(audio, SAMPLE_RATE)
+    times_s, _, level_db = drawn_levels(ax)
+    assert times_s[level_db.mean(axis=0).argmax()] == pytest.approx(1.0, abs=0.01)
+
+
+def test_silence_is_dark():
+    fig, ax = plots.spectrogram(np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    assert (drawn_levels(ax)[2] == -80).all()
+    assert ax.collections[0].get_clim() == (-80, 0)
+
+
+def test_a_long_recording_is_drawn_with_no_more_columns_than_pixels():
+    fig, ax = plots.spectrogram(sine(seconds=200.0), SAMPLE_RATE)
+    assert len(drawn_levels(ax)[0]) <= 2001
+    assert ax.get_xlim() == (0, 200)
+
+
+def test_f0_is_drawn_over_the_spectrogram():
+    f0_hz = np.where(np.arange(126) < 60, 440.0, np.nan)
+    fig, ax = plots.spectrogram(sine(), SAMPLE_RATE, f0_hz, FRAME_RATE)
+    (line,) = ax.lines
+    np.testing.assert_array_equal(line.get_ydata(), f0_hz)
+    np.testing.assert_allclose(line.get_xdata(), np.arange(126) / FRAME_RATE)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["f0"]
+
+
+def test_given_axes_are_drawn_on():
+    fig, axes = plt.subplots(3)
+    assert plots.waveform(sine(), SAMPLE_RATE, ax=axes[0]) == (fig, axes[0])
+    assert plots.spectrogram(sine(), SAMPLE_RATE, ax=axes[1]) == (fig, axes[1])
+    assert plots.losses(HISTORY, ax=axes[2]) == (fig, axes[2])
+    assert plt.get_fignums() == [fig.number]
+    assert axes[0].lines and axes[1].collections and len(axes[2].lines) == 2
+
+
+def test_features_are_drawn_as_they_are(curves):
+    fig, axes = plots.features(curves, title="Take 1")
+    for ax, curve in zip(axes, (curves.f0_hz, curves.confidence, curves.loudness_db), strict=True):
+        np.testing.assert_array_equal(ax.lines[0].get_ydata(), curve)
+        np.testing.assert_array_equal(ax.lines[0].get_xdata(), curves.times_s)
+    assert [ax.get_ylabel() for ax in axes] == ["f0 (note)", "confidence", "loudness (dB)"]
+    assert axes[0].get_title() == "Take 1"
+
+
+@pytest.mark.parametrize("semitones", [0, 5, 12, 20, 30, 60])
+def test_notes_are_named_where_they_are(curves, semitones):
+    f0_hz = np.geomspace(65.4, 65.4 * 2 ** (semitones / 12), len(curves.f0_hz))
+    fig, axes = plots.features(dataclasses.replace(curves, f0_hz=f0_hz))
+    fig.canvas.draw()
+    low, high = axes[0].get_ylim()
+    assert low < f0_hz.min() and f0_hz.max() < high
+    names = [label.get_text() for label in axes[0].get_yticklabels()]
+    assert len(names) >= 2
+    np.testing.assert_allclose(axes[0].get_yticks(), librosa.note_to_hz(names))
+    assert not boxes_overlap(fig, axes[0].get_yticklabels())
+
+
+def test_without_any_pitch_there_is_an_empty_axis(curves):
+    silent = dataclasses.replace(curves, f0_hz=np.full_like(curves.f0_hz, np.nan))
+    for fig, axes in (plots.features(silent), plots.adjustment(silent, silent)):
+        fig.canvas.draw()
+        assert np.isfinite(axes[0].get_ylim()).all() and len(axes[0].get_yticks()) >= 2
+
+
+def test_an_adjustment_shows_before_and_after(curves):
+    after = dataclasses.replace(curves, f0_hz=8 * curves.f0_hz, loudness_db=curves.loudness_db + 9)
+    fig, axes = plots.adjustment(curves, after)
+    for ax, name in zip(axes, ("f0_hz", "loudness_db"), strict=True):
+        np.testing.assert_array_equal(ax.lines[0].get_ydata(), getattr(curves, name))
+        np.testing.assert_array_equal(ax.lines[1].get_ydata(), getattr(after, name))
+        assert ax.lines[0].get_color() != ax.lines[1].get_color()
+        words = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert words == ["recorded", "played"]
+        low, high = ax.get_ylim()
+        for curves_of in (curves, after):
+            assert low < np.nanmin(getattr(curves_of, name))
+            assert np.nanmax(getattr(curves_of, name)) < high
+
+
+def test_an_example_shows_no_pitch_where_there_is_none(curves):
+    fig, axes = pictures(curves)["example"]()
+    shown = axes[1].lines[0].get_ydata()
+    np.testing.assert_array_equal(np.isfinite(shown), np.arange(250) < 100)
+
+
+def test_losses_are_told_apart():
+    fig, ax = plots.losses(HISTORY)
+    training, heldout = ax.lines
+    np.testing.assert_array_equal(training.get_ydata(), HISTORY.train_loss)
+    np.testing.assert_array_equal(heldout.get_ydata(), HISTORY.heldout_loss)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["training", "held out"]
+    assert training.get_color() != heldout.get_color()
+
+
+def test_one_loss_is_seen():
+    history = SimpleNamespace(step=[100], train_loss=[9.0], heldout_loss=[9.5])
+    fig, ax = plots.losses(history)
+    assert all(line.get_marker() == "." for line in ax.lines)
+
+
+def test_sounds_of_different_lengths_have_one_time_axis():
+    sounds = {"long": sine(seconds=2.0), "short": sine(seconds=0.5)}
+    fig, axes = plots.above_one_another(sounds, SAMPLE_RATE, {"short": np.full(63, 440.0)}, 125)
+    assert [ax.get_title() for ax in axes] == ["long", "short"]
+    assert [ax.get_xlim() for ax in axes] == [(0, 2), (0, 2)]
+    assert [len(ax.lines) for ax in axes] == [0, 1]
+
+
+def test_one_sound_alone_is_drawn_too():
+    fig, axes = plots.above_one_another({"only": sine()}, SAMPLE_RATE)
+    assert len(axes) == 1
+
+
+@pytest.mark.parametrize("n_samples", [1, 100, 1024, 1500])
+def test_very_short_sounds_are_drawn(n_samples):
+    for draw in (plots.waveform, plots.spectrogram):
+        fig, ax = draw(sine()[:n_samples], SAMPLE_RATE)
+        fig.canvas.draw()
+        assert ax.get_xlim() == (0, n_samples / SAMPLE_RATE)
