@@ -56,6 +56,9 @@ class Chooser(ipywidgets.VBox):
             record = ipywidgets.Button(description="Microphone", icon="microphone")
             record.on_click(lambda _: self._record(seconds))
             self._microphone = ipywidgets.VBox()
+            # Built before it is shown: Colab has its kind only in what is displayed after that.
+            self._recorder = capture.BrowserRecorder(seconds)
+            self._recorder.on_recording(self._on_recording)
             buttons.append(record)
             below.append(self._microphone)
         super().__init__([ipywidgets.HBox(buttons), *below])
@@ -83,12 +86,16 @@ class Chooser(ipywidgets.VBox):
         """Records with this machine's microphone, or shows the browser's recorder."""
         self._says.value = f"Recording {seconds:g} s …"
         try:
-            self.add(capture.record(seconds, source="local").path)
+            self._on_recording(capture.record(seconds, source="local"))
         except InputError:
-            recorder = capture.BrowserRecorder(seconds)
-            recorder.on_recording(lambda recording: self.add(recording.path))
-            self._microphone.children = (recorder,)
+            self._microphone.children = (self._recorder,)
             self._says.value = ""
+
+    def _on_recording(self, recording):
+        if recording.path is None:  # it could not be written
+            self._says.value = recording.warning
+        else:
+            self.add(recording.path)
 
 
 class TransferPanel(ipywidgets.VBox):
@@ -113,7 +120,7 @@ class TransferPanel(ipywidgets.VBox):
         reset = ipywidgets.Button(description="Reset", icon="undo")
         reset.on_click(self._reset)
         self._sliders = (self.octaves, self.semitones, self.loudness_db)
-        self._picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        self._picture = ipywidgets.Image(format="jpeg", layout={"max_width": "100%"})
         self._heard = ipywidgets.Audio(value=b"", format="flac", autoplay=False, loop=False)
         self._resetting = False
         for slider in self._sliders:
@@ -145,7 +152,7 @@ class TransferPanel(ipywidgets.VBox):
         sounds = {"original": self._original, "result": self.result}
         fig, _ = plots.above_one_another(sounds, self._sample_rate)
         buffer = io.BytesIO()
-        fig.savefig(buffer, format="png", dpi=80)
+        fig.savefig(buffer, format="jpeg", dpi=80)  # a tenth of the size of a PNG
         plt.close(fig)
         self._picture.value = buffer.getvalue()
 
