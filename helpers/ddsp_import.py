@@ -30,7 +30,7 @@ class StandInError(ImportError):
 
 
 class StandIn(types.ModuleType):
-    """An absent package: any attribute can be named, none can be used."""
+    """An absent package: anything in it can be named, nothing can be used."""
 
     __path__ = ()  # importable as a package, with nothing inside
 
@@ -39,12 +39,15 @@ class StandIn(types.ModuleType):
             raise AttributeError(name)
         return StandIn(f"{self.__name__}.{name}")
 
-    def __call__(self, *args, **kwargs):
+    def _refuse(self, *args, **kwargs):
         raise StandInError(
             f"{self.__name__} is not here: ddsp imports it and these notebooks never call it, so "
             f"a stand-in took its place. Install {self.__name__.split('.')[0]} and import it "
             "before helpers to have the real one."
         )
+
+    __call__ = __iter__ = __len__ = __contains__ = __getitem__ = __bool__ = __enter__ = _refuse
+    __instancecheck__ = __subclasscheck__ = __mro_entries__ = _refuse
 
 
 def _check_keras():

@@ -14,6 +14,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# A version as PyPI writes it (PEP 440). Debian names some of its own otherwise, and pip stops at
+# a constraint such as distro-info==1.1build1.
+VERSION = r"(\d+!)?\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?(\+[a-z0-9.]+)?"
+
 
 def install_missing(root=ROOT):
     """Installs the packages of `requirements.txt` and `requirements-no-deps.txt` that are absent.
@@ -25,17 +29,18 @@ def install_missing(root=ROOT):
       The names that were installed.
 
     Raises:
-      RuntimeError: pip failed; the message is its last line.
+      RuntimeError: pip failed; the message holds its last error.
     """
     missing = _absent(root / "requirements.txt")
     missing_no_deps = _absent(root / "requirements-no-deps.txt")
     if missing:
         with tempfile.TemporaryDirectory() as folder:
             constraints = Path(folder) / "constraints.txt"
-            constraints.write_text("\n".join(f"{n}=={v}" for n, v in _installed().items()))
-            _pip("--constraint", str(constraints), *missing)
+            held = {n: v for n, v in _installed().items() if re.fullmatch(VERSION, v or "")}
+            constraints.write_text("\n".join(f"{n}=={v}" for n, v in held.items()))
+            _pip(missing, "--constraint", str(constraints))
     if missing_no_deps:
-        _pip("--no-deps", *missing_no_deps)
+        _pip(missing_no_deps, "--no-deps")
     importlib.invalidate_caches()
     return [_name(line) for line in (*missing, *missing_no_deps)]
 
@@ -62,9 +67,14 @@ def _name(requirement):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _pip(*arguments):
-    print("Installing", ", ".join(a for a in arguments if not a.startswith(("-", "/"))), "…")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", *arguments]
+def _pip(requirements, *options):
+    print("Installing", ", ".join(requirements), "…")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *options, *requirements]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"pip could not install it: {done.stderr.strip().splitlines()[-1]}")
+        said = done.stderr.strip().splitlines() or ["it does not say why"]
+        reason = [line for line in said if line.startswith("ERROR")] or said
+        raise RuntimeError(
+            f"pip could not install {', '.join(requirements)} ({reason[-1]}): check the connection "
+            "to the internet and run this cell again."
+        )

@@ -5,26 +5,30 @@ A bundle is a folder, or a zip of it, with `operative_config.gin`, `weights.h5`,
 by whom, how good). This module is the only one that speaks to gin.
 """
 
+import contextlib
 import json
 import shutil
 import tempfile
 import zipfile
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import gin
+import h5py
 import numpy as np
 import tensorflow as tf
 
 from helpers import synths  # noqa: F401  registers its classes with gin
+from helpers.config import SAMPLE_RATE
 from helpers.ddsp_import import ddsp
 from helpers.errors import InputError
-from helpers.files import replacing
+from helpers.files import replacing, replacing_folder
 
 CONFIGS = Path(__file__).parent / "gin"
 FILES = ("operative_config.gin", "weights.h5", "statistics.json", "model_card.json")
 MAX_BUNDLE_BYTES = 512 * 2**20
+MAX_TEXT_BYTES = 2**20  # of each of the files that are text
 
 # What a configuration may name: a bundle comes from anywhere, and gin calls what it names.
 ALLOWED_IN_CONFIG = {
@@ -39,6 +43,22 @@ ALLOWED_IN_CONFIG = {
     "ScaleFeatures",
     "SpectralLoss",
 }
+SETTABLE_IN_CONFIG = ALLOWED_IN_CONFIG | {"get_model", "run_dag"}
+
+# The largest numbers a configuration may hold, by the setting they are for: they take memory.
+LARGEST_NUMBERS = {
+    "ch": 1024,
+    "channels": 1024,
+    "dilations": 1024,
+    "fft_sizes": 16384,
+    "hop_size": 4096,
+    "output_splits": 256,
+    "reverb_length": 480_000,
+    "rnn_channels": 1024,
+    "sample_rate": 96_000,
+}
+LARGEST_OTHER_NUMBER = 16
+LONGEST_LIST = 32
 
 
 @dataclass
@@ -94,15 +114,18 @@ def build(config="small", bindings=()):
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.gin")))
         raise InputError(f"There is no configuration {config!r}: choose one of {names}.")
-    return _build(path.read_text(), bindings)
+    return _build("\n".join([path.read_text(), *bindings]))
 
 
 def save(instrument, folder):
-    """Writes the instrument's bundle; a folder that was there before is replaced whole."""
-    with replacing(folder) as unfinished:
-        (unfinished / "operative_config.gin").write_text(instrument.config)
+    """Writes the instrument's bundle; a bundle that was there before is replaced whole."""
+    with replacing_folder(folder, FILES) as unfinished:
+        (unfinished / "operative_config.gin").write_text(instrument.config, encoding="utf-8")
         instrument.network.save_weights(unfinished / "weights.h5")
-        for name, content in (("statistics", instrument.statistics), ("model_card", instrument.card)):
+        for name, content in (
+            ("statistics", instrument.statistics),
+            ("model_card", instrument.card),
+        ):
             (unfinished / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -110,33 +133,23 @@ def load(path):
     """Loads an instrument from a bundle's folder or zip.
 
     Raises:
-      InputError: It is no bundle, it names what it must not, or its weights do not fit.
+      InputError: It is no bundle, it is damaged, or it names or takes more than it may.
     """
     path = Path(path)
-    if path.is_file():
-        return _load_zip(path)
-    missing = [name for name in FILES if not (path / name).is_file()]
-    if missing:
-        raise InputError(f"{path} is no instrument: {', '.join(missing)} is missing from it.")
-    config = (path / "operative_config.gin").read_text()
-    check_config(config, path.name)
-    instrument = _build(config)
-    try:
-        instrument.network.load_weights(path / "weights.h5")
-    except (OSError, ValueError):
-        raise InputError(
-            f"The weights of {path.name} do not fit its configuration or are damaged: train it "
-            "again or take another copy."
-        ) from None
-    instrument.statistics = json.loads((path / "statistics.json").read_text())
-    instrument.card = json.loads((path / "model_card.json").read_text())
-    return instrument
+    if not path.is_file():
+        return _load_folder(path, path.name)
+    with tempfile.TemporaryDirectory() as folder:
+        with _or_refuse(
+            f"{path.name} is no zip file or is damaged: choose the zip that notebook 02 made."
+        ):
+            _unpack(path, folder)
+        return _load_folder(Path(folder), path.name)
 
 
 def pack(folder):
     """Zips a bundle's folder beside it, for download, and returns the zip's path."""
     folder = Path(folder)
-    target = folder.with_suffix(".zip")
+    target = folder.with_name(f"{folder.name}.zip")
     with replacing(target) as unfinished:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in FILES:
@@ -173,56 +186,199 @@ def card(name, instrument, steps, heldout, credit="", licence=""):
 
 
 def check_config(text, name="The configuration"):
-    """Refuses a gin configuration that imports, includes, or names what is not on the list.
+    """Refuses a gin configuration that could do more than describe an instrument.
+
+    It may set and name only what is on the lists above, and name each but once, so that nothing
+    is built in circles. A macro is a number, and stands only where its own name is set, so that
+    the limit of that name holds for it.
 
     Raises:
-      InputError: Naming the line at fault.
+      InputError: Saying what it does that it may not.
     """
-
-    class Delegate(gin.config_parser.ParserDelegate):
-        def configurable_reference(self, scoped_configurable_name, evaluate):
-            found = scoped_configurable_name.split("/")[-1].split(".")[-1]
-            if found not in ALLOWED_IN_CONFIG:
-                raise InputError(f"{name} names {found}, which instruments may not: refused.")
-
-        def macro(self, scoped_configurable_name):
-            pass
-
-    try:
-        for statement in gin.config_parser.ConfigParser(text, Delegate()):
+    names = {}  # by setting, of which a later line replaces an earlier one
+    with _or_refuse(f"{name} is not written as gin is: take a copy that nobody has edited."):
+        for statement in gin.config_parser.ConfigParser(text, _Names()):
             if not isinstance(statement, gin.config_parser.BindingStatement):
-                raise InputError(f"{name} has a line that is no setting: refused.")
-    except SyntaxError as error:
-        raise InputError(f"{name} is not a gin configuration (line {error.lineno}).") from None
+                raise InputError(f"{name} imports, includes or has blocks: only settings may be.")
+            setting = _without_module(statement.selector), statement.arg_name
+            names[setting] = _check_setting(statement, name)
+    found = [found for in_setting in names.values() for found in in_setting]
+    for reference in found:
+        if reference not in ALLOWED_IN_CONFIG or found.count(reference) > 1:
+            raise InputError(f"{name} names {reference}, or names it twice: instruments may not.")
 
 
-def _build(text, bindings=()):
-    gin.clear_config()
-    with gin.unlock_config():
-        gin.parse_config([text, *bindings])
-    sample_rate = gin.query_parameter("sample_rate/macro.value")
-    hop_size = gin.query_parameter("hop_size/macro.value")
-    network = ddsp.training.models.get_model()
-    instrument = Instrument(network, "", sample_rate, hop_size)
-    n_frames = instrument.frame_rate  # one second builds the variables
-    instrument.play(np.full(n_frames, 440.0), np.full(n_frames, -80.0))
+class _Names(gin.config_parser.ParserDelegate):
+    """Takes references and macros as names: nothing is looked up, nothing called."""
+
+    def configurable_reference(self, scoped_configurable_name, evaluate):
+        return _Reference(scoped_configurable_name)
+
+    def macro(self, scoped_configurable_name):
+        return _Macro(scoped_configurable_name)
+
+
+class _Reference(str):
+    """The name behind an @."""
+
+
+class _Macro(str):
+    """The name behind a %."""
+
+
+def _check_setting(statement, name):
+    """Refuses one line of a configuration, or returns what it names, without the modules."""
+    scope, selector, argument, value, _ = statement
+    setting = argument or selector
+    items = list(_flatten(value))
+    numbers = [item for item in items if isinstance(item, (int, float, complex))]
+    macros = [item for item in items if isinstance(item, _Macro)]
+    largest = LARGEST_NUMBERS.get(setting, LARGEST_OTHER_NUMBER)
+    if scope or (argument and _without_module(selector) not in SETTABLE_IN_CONFIG):
+        raise InputError(f"{name} sets {selector}, which instruments may not: refused.")
+    if (not argument and items != numbers) or any(macro != setting for macro in macros):
+        raise InputError(f"{name} has a macro for {setting} that is no number: refused.")
+    if len(items) > LONGEST_LIST or any(abs(number) > largest for number in numbers):
+        raise InputError(
+            f"{name} sets {setting} beyond what an instrument needs ({largest}, and "
+            f"{LONGEST_LIST} in a list): refused."
+        )
+    if argument == "dag" and not all(isinstance(node[0], _Reference) for node in value):
+        raise InputError(f"{name} has a dag that calls nodes by a text: refused.")
+    return [_without_module(item) for item in items if isinstance(item, _Reference)]
+
+
+def _without_module(reference):
+    """The last part of a name; one with a scope stays whole, and so is on no list."""
+    return reference if "/" in reference else reference.split(".")[-1]
+
+
+def _flatten(value):
+    """Everything in lists, tuples and dictionaries within each other."""
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _flatten(item)
+    else:
+        yield value
+
+
+def _build(text, name="The configuration"):
+    """The instrument that a configuration describes, after `check_config`."""
+    check_config(text, name)
+    try:
+        gin.clear_config()
+        with gin.unlock_config():
+            gin.parse_config(text)
+        sample_rate = gin.query_parameter("sample_rate/macro.value")
+        hop_size = gin.query_parameter("hop_size/macro.value")
+        _check_frames(sample_rate, hop_size, name)
+        instrument = Instrument(ddsp.training.models.get_model(), "", sample_rate, hop_size)
+        n_frames = instrument.frame_rate  # one second builds the variables
+        played = instrument.play(np.full(n_frames, 440.0), np.full(n_frames, -80.0))
+    except InputError:
+        raise
+    except Exception as error:  # gin, ddsp, Keras and TensorFlow each have their own
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{name} describes no instrument ({reason}): correct it.") from error
+    if len(played) != n_frames * hop_size:
+        raise InputError(f"{name} gives its synthesizers different hop sizes: make them equal.")
     instrument.config = gin.operative_config_str()
     return instrument
 
 
-def _load_zip(path):
-    """Unpacks only the files of a bundle, by name, into a folder that is then removed."""
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{path.name} is not a zip file: choose the zip that notebook 02 made.")
-    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
-        members = [m for m in archive.infolist() if Path(m.filename).name in FILES]
+def _check_frames(sample_rate, hop_size, name):
+    """Features are taken at 16 kHz: a frame has to be a whole number of samples there too."""
+    if (
+        min(sample_rate, hop_size) < 1
+        or sample_rate % hop_size
+        or SAMPLE_RATE % (sample_rate // hop_size)
+    ):
+        raise InputError(
+            f"{name} makes {sample_rate} / {hop_size} frames a second: choose a sample rate and a "
+            f"hop size that give a whole divisor of {SAMPLE_RATE}, such as 100 or 125."
+        )
+
+
+def _load_folder(folder, name):
+    missing = [file for file in FILES if not (folder / file).is_file()]
+    if missing:
+        raise InputError(f"{name} is no instrument: {', '.join(missing)} is missing from it.")
+    config, statistics, card = (
+        _read(folder / file, name) for file in FILES if file != "weights.h5"
+    )
+    with _or_refuse(f"The statistics or the model card of {name} are damaged: take another copy."):
+        statistics, card = dict(json.loads(statistics)), dict(json.loads(card))
+        _check_statistics(statistics)
+    instrument = _build(config, f"The configuration of {name}")
+    with _or_refuse(
+        f"The weights of {name} do not fit its configuration or are damaged: take another copy."
+    ):
+        _check_weights(folder / "weights.h5", instrument.network)
+        instrument.network.load_weights(folder / "weights.h5")
+    instrument.statistics, instrument.card = statistics, card
+    return instrument
+
+
+def _read(path, name):
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise InputError(f"{path.name} of {name} is larger than any instrument's: refused.")
+    with _or_refuse(f"{path.name} of {name} is no text: take another copy."):
+        return path.read_text(encoding="utf-8")
+
+
+def _check_statistics(statistics):
+    """Refuses statistics that lack what `transfer` fits to; an untrained model's are empty."""
+    if statistics:
+        percentiles = statistics["loudness_db_percentiles"]
+        numbers = np.array([statistics["pitch_midi"]["mean"], *percentiles], float)
+        if len(percentiles) != 101 or not np.isfinite(numbers).all():
+            raise ValueError("not 101 finite percentiles and a mean")
+
+
+def _check_weights(path, network):
+    """Refuses an HDF5 file with other arrays than the network's, before any of them is read.
+
+    Their sizes are only declared in it, and it may point to other files on this machine.
+    """
+    with h5py.File(path) as file:
+        groups = [file[name] for name in [*file.attrs["layer_names"], "top_level_model_weights"]]
+        arrays = [group[name] for group in groups for name in group.attrs["weight_names"]]
+        inside = not any(
+            a.external or a.is_virtual or a.file.filename != file.filename for a in arrays
+        )
+        stored = sorted((a.shape, a.dtype.name) for a in arrays)
+    if not inside or stored != sorted((tuple(w.shape), "float32") for w in network.weights):
+        raise ValueError("not the network's weights")
+
+
+def _unpack(path, folder):
+    """Unpacks only the files of a bundle, by name, whatever folder the zip has them in."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if any(".." in m.filename.split("/") or m.filename.startswith("/") for m in members):
+            raise InputError(f"{path.name} has files that leave its folder: refused.")
+        members = [m for m in members if PurePosixPath(m.filename).name in FILES]
         if sum(member.file_size for member in members) > MAX_BUNDLE_BYTES:
             raise InputError(f"{path.name} unpacks to more than an instrument ever holds: refused.")
-        bundle = Path(folder) / path.stem
-        bundle.mkdir()
+        if len({PurePosixPath(member.filename).parent for member in members}) > 1:
+            raise InputError(f"{path.name} holds more than one instrument: zip one folder alone.")
         for member in members:
-            with archive.open(member) as source, open(
-                bundle / Path(member.filename).name, "wb"
-            ) as target:
-                shutil.copyfileobj(source, target)
-        return load(bundle)
+            target = Path(folder) / PurePosixPath(member.filename).name
+            with archive.open(member) as source, open(target, "wb") as unpacked:
+                shutil.copyfileobj(source, unpacked)
+
+
+@contextlib.contextmanager
+def _or_refuse(sentence):
+    """Says one sentence instead of whatever a library says of content that is not as it expects.
+
+    Any kind of error may come out of the libraries when a file was made to break them.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(sentence) from error

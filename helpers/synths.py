@@ -14,6 +14,8 @@ from helpers.ddsp_import import ddsp
 
 layers = tf.keras.layers
 
+FRAMES_AT_ONCE = 1024  # so that memory does not grow with the length of a clip times its harmonics
+
 
 def accumulate_phase(f0_hz, hop_size, sample_rate):
     """Phase of a sinusoid whose frequency moves linearly from frame to frame.
@@ -56,19 +58,27 @@ def harmonic_synthesis(f0_hz, amplitudes, harmonic_distribution, hop_size, sampl
     Returns:
       Audio. Shape [batch, n_frames * hop_size].
     """
-    n_harmonics = harmonic_distribution.shape[-1]
     cycles, frequency_hz = accumulate_phase(f0_hz, hop_size, sample_rate)
-    harmonics = tf.range(1, n_harmonics + 1, dtype=tf.float32)
-    sines = tf.sin(2.0 * np.pi * cycles[..., tf.newaxis] * harmonics)
-    audible = frequency_hz[..., tf.newaxis] * harmonics < sample_rate / 2.0
-    sines = tf.where(audible, sines, 0.0)
-
     start = amplitudes * harmonic_distribution
     end = tf.concat([start[:, 1:], start[:, -1:]], axis=1)
-    at_ends = tf.matmul(sines, tf.stack([start, end], axis=-1))
+    controls = cycles, frequency_hz, tf.stack([start, end], axis=-1)
+    n_frames = f0_hz.shape[1]
+    blocks = [
+        _sum_harmonics(*(c[:, first : first + FRAMES_AT_ONCE] for c in controls), sample_rate)
+        for first in range(0, n_frames, FRAMES_AT_ONCE)
+    ]
+    return tf.reshape(tf.concat(blocks, axis=1), [-1, n_frames * hop_size])
+
+
+def _sum_harmonics(cycles, frequency_hz, amplitudes_at_ends, sample_rate):
+    """Audio [batch, n_frames, hop_size] from phases and the amplitudes at the ends of frames."""
+    hop_size = cycles.shape[-1]
+    harmonics = tf.range(1, amplitudes_at_ends.shape[2] + 1, dtype=tf.float32)
+    sines = tf.sin(2.0 * np.pi * cycles[..., tf.newaxis] * harmonics)
+    audible = frequency_hz[..., tf.newaxis] * harmonics < sample_rate / 2.0
+    at_ends = tf.matmul(tf.where(audible, sines, 0.0), amplitudes_at_ends)
     fade_in = tf.signal.hann_window(2 * hop_size)[:hop_size]
-    audio = at_ends[..., 0] * (1.0 - fade_in) + at_ends[..., 1] * fade_in
-    return tf.reshape(audio, [tf.shape(audio)[0], audio.shape[1] * hop_size])
+    return at_ends[..., 0] * (1.0 - fade_in) + at_ends[..., 1] * fade_in
 
 
 @gin.register
@@ -97,7 +107,9 @@ class FramewiseNoise(ddsp.synths.FilteredNoise):
     def get_signal(self, magnitudes):
         """Audio of shape [batch, n_frames * hop_size] from magnitudes of the filter bands."""
         batch_size, n_frames = magnitudes.shape[:2]
-        noise = tf.random.uniform([batch_size, n_frames * self.hop_size], -1.0, 1.0)
+        # The global generator is the one that training can set to the state of any step.
+        generator = tf.random.get_global_generator()
+        noise = generator.uniform([batch_size, n_frames * self.hop_size], -1.0, 1.0)
         return ddsp.core.frequency_filter(noise, magnitudes, window_size=self.window_size)
 
 
@@ -109,7 +121,8 @@ class ScaleFeatures(ddsp.training.nn.DictLayer):
     audio, which would undo every edit of the loudness.
     """
 
-    def call(self, loudness_db, f0_hz) -> ["f0_hz", "f0_scaled", "ld_scaled"]:
+    # ddsp reads the names of what a layer takes and returns from its signature.
+    def call(self, loudness_db, f0_hz) -> ["f0_hz", "f0_scaled", "ld_scaled"]:  # noqa: F821
         """Scales both curves and gives them a channel: [batch, n_frames] to [..., 1]."""
         f0_hz = ddsp.training.preprocessing.at_least_3d(f0_hz)
         loudness_db = ddsp.training.preprocessing.at_least_3d(loudness_db)
@@ -148,6 +161,6 @@ class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
         """Inputs of shape [batch, n_frames, 1] each to [batch, n_frames, channels]."""
         inputs = tf.concat(inputs, axis=-1)
         x = self.input_stack(inputs)
-        for convolve, normalize in zip(self.convolutions, self.norms):
+        for convolve, normalize in zip(self.convolutions, self.norms, strict=True):
             x = x + tf.nn.leaky_relu(normalize(convolve(x)))
         return self.output_stack(tf.concat([x, inputs], axis=-1))

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +15,7 @@ LEARNING_RATE = 1e-3
 FINAL_LEARNING_RATE = 0.05  # share of the first, reached by half a cosine
 CLIP_NORM = 3.0
 INPUTS = ("audio", "f0_hz", "loudness_db")
-EVALUATE_EVERY = 100  # steps; a checkpoint is written as often
+EVALUATE_EVERY = 50  # steps; a checkpoint is written as often
 
 
 @dataclass
@@ -33,9 +32,9 @@ def train(instrument, dataset, folder, steps, learning_rate=LEARNING_RATE, seed=
     """Trains an instrument to play what its features were taken from, and keeps checkpoints.
 
     Every `EVALUATE_EVERY` steps the held-out loss is measured and a checkpoint written. Called
-    again with the same folder it goes on where it stopped, after an interrupt as after a crash:
-    each step draws its batch from the seed and its own number. The learning rate falls over
-    `steps` by half a cosine.
+    again with the same folder it goes on where it stopped, after an interrupt as after a crash,
+    to the same weights: each step draws its batch and the synthesizer's noise from the seed and
+    its own number. The learning rate falls over `steps` by half a cosine.
 
     Args:
       instrument: A `model.Instrument`; its weights change.
@@ -48,6 +47,10 @@ def train(instrument, dataset, folder, steps, learning_rate=LEARNING_RATE, seed=
 
     Returns:
       The `History` of this call.
+
+    Raises:
+      InputError: The dataset has other rates, the folder another model's checkpoints, or the
+        weights grew beyond all numbers; the instrument is then as at the last checkpoint.
     """
     _check_rates(instrument, dataset.statistics)
     optimizer = tf.keras.optimizers.Adam(
@@ -57,14 +60,17 @@ def train(instrument, dataset, folder, steps, learning_rate=LEARNING_RATE, seed=
     optimizer.build(instrument.network.trainable_variables)
     checkpoint = tf.train.Checkpoint(model=instrument.network, optimizer=optimizer)
     manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=2)
-    manager.restore_or_initialize()
+    _restore(checkpoint, manager)
     done = int(optimizer.iterations)
+    if done >= steps:
+        tqdm.write(f"Trained for {done} steps already: ask for more, or choose another folder.")
     history, losses = History(), []
     train_step, loss_of = _compile(instrument.network, optimizer)
     started = time.perf_counter()
     with tqdm(total=steps, initial=done, desc="training", unit="step") as bar:
         try:
             for step in range(done, steps):
+                tf.random.get_global_generator().reset_from_seed([seed, step])
                 losses.append(train_step(draw_batch(instrument, dataset.train, seed, step)))
                 bar.update()
                 if (step + 1) % EVALUATE_EVERY == 0 or step + 1 == steps:
@@ -72,13 +78,13 @@ def train(instrument, dataset, folder, steps, learning_rate=LEARNING_RATE, seed=
                     history.train_loss.append(float(tf.reduce_mean(losses)))
                     history.heldout_loss.append(_mean_loss(loss_of, dataset.heldout))
                     history.seconds_a_step = (time.perf_counter() - started) / (step + 1 - done)
-                    manager.save(checkpoint_number=step + 1)
+                    _save(checkpoint, manager, step + 1)
                     bar.set_postfix(held_out=f"{history.heldout_loss[-1]:.2f}")
                     losses = []
                     if report is not None:
                         report(history)
         except KeyboardInterrupt:
-            manager.save(checkpoint_number=int(optimizer.iterations))
+            _save(checkpoint, manager, int(optimizer.iterations))
             tqdm.write("Stopped: run this again to go on from here.")
     return history
 
@@ -99,6 +105,31 @@ def draw_batch(instrument, examples, seed, step):
         ]
         batch[name] = tf.constant(np.stack(clips))
     return batch
+
+
+def _restore(checkpoint, manager):
+    """Takes up the latest checkpoint; with none, writes one to fall back on."""
+    if manager.latest_checkpoint is None:
+        manager.save(checkpoint_number=0)
+        return
+    try:
+        checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+    except Exception as error:  # TensorFlow has one for each way in which they do not fit
+        raise InputError(
+            f"The checkpoints in {manager.directory} are another model's or damaged: choose "
+            "another folder."
+        ) from error
+
+
+def _save(checkpoint, manager, step):
+    """Writes a checkpoint, unless there is nothing good to keep: then goes back to the last."""
+    if not all(np.isfinite(weights).all() for weights in checkpoint.model.get_weights()):
+        checkpoint.restore(manager.latest_checkpoint)
+        raise InputError(
+            f"Training broke before step {step}, its weights are no numbers any more: run it "
+            "again with a smaller learning_rate, it goes on from the checkpoint before."
+        )
+    manager.save(checkpoint_number=step)
 
 
 def _mean_loss(loss_of, examples):

@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+from scipy.ndimage import binary_closing
 
 from helpers import features, pitch
 from helpers.errors import InputError
 
 REST_DB = 20.0  # how far unvoiced frames are brought below the instrument's quietest notes
+BRIDGED_SECONDS = 0.08  # a gap in the pitch up to this long is a change of note and not a rest
+MOST_WIDENED = 3.0  # times the range of loudness of a recording: a held tone stays held
 
 
 def transfer(audio, sample_rate, instrument, octaves=0, semitones=0.0, loudness_db=0.0):
@@ -33,8 +36,9 @@ def fit(curves, statistics):
     """Moves features to where the instrument was trained.
 
     The register is shifted by whole octaves, so that the melody stays; the loudness of the notes
-    takes the distribution of the training notes, percentile by percentile; what is unvoiced is
-    brought below them, so that no note is invented there.
+    takes the distribution of the training notes, percentile by percentile, but is never widened
+    more than threefold; what is unvoiced, but for the gaps between slurred notes, is brought below
+    them, so that no note is invented there.
 
     Args:
       curves: `Features` of the recording.
@@ -53,13 +57,17 @@ def fit(curves, statistics):
     target_db = np.array(statistics["loudness_db_percentiles"])
     source_db = np.percentile(curves.loudness_db[voiced], range(101))
     fitted_db = np.interp(curves.loudness_db, source_db, target_db)
+    source_range, target_range = (np.diff(db[[5, 95]])[0] for db in (source_db, target_db))
+    share = min(1.0, MOST_WIDENED * source_range / max(target_range, 0.1))
+    fitted_db = target_db[50] + share * (fitted_db - target_db[50])
     resting_db = np.minimum(curves.loudness_db - source_db[0], 0.0) + target_db[0] - REST_DB
-    loudness_db = np.where(voiced, fitted_db, resting_db)
+    played = binary_closing(voiced, np.ones(round(BRIDGED_SECONDS * curves.frame_rate) + 1))
+    loudness_db = np.where(played | voiced, fitted_db, resting_db)
     raised_db = np.median(fitted_db[voiced]) - np.median(curves.loudness_db[voiced])
     fitted = replace(
         curves,
         f0_hz=(curves.f0_hz * 2.0**octaves).astype(np.float32),
-        loudness_db=_clip_db(loudness_db),
+        loudness_db=_floored(loudness_db),
     )
     return fitted, f"{_in_words(octaves)}; {_loudness_in_words(raised_db)}."
 
@@ -70,7 +78,7 @@ def shift(curves, octaves=0, semitones=0.0, loudness_db=0.0):
     moved_db = np.where(silent, curves.loudness_db, curves.loudness_db + loudness_db)
     ratio = 2.0 ** (octaves + semitones / 12.0)
     return replace(
-        curves, f0_hz=(curves.f0_hz * ratio).astype(np.float32), loudness_db=_clip_db(moved_db)
+        curves, f0_hz=(curves.f0_hz * ratio).astype(np.float32), loudness_db=_floored(moved_db)
     )
 
 
@@ -84,8 +92,8 @@ def render(curves, instrument):
     return instrument.play(pitch.fill_unvoiced(curves.f0_hz), curves.loudness_db)
 
 
-def _clip_db(loudness_db):
-    return np.clip(loudness_db, features.LOUDNESS_FLOOR_DB, 0.0).astype(np.float32)
+def _floored(loudness_db):
+    return np.maximum(loudness_db, features.LOUDNESS_FLOOR_DB).astype(np.float32)
 
 
 def _check_profile(statistics):

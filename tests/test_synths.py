@@ -1,0 +1,244 @@
+"""helpers.synths against ddsp's own synthesizers, float64 NumPy and closed forms."""
+
+import numpy as np
+import pytest
+import scipy.signal
+import tensorflow as tf
+
+from helpers import synths
+from helpers.ddsp_import import ddsp
+
+RELATIVE = 1e-4  # of the root mean square
+
+
+def sum_of_sines(f0_hz, amplitudes, distribution, hop_size, sample_rate):
+    """The harmonic synthesizer as the paper writes it, sample by sample in float64."""
+    f0_hz, amplitudes = f0_hz.astype(float), (amplitudes * distribution).astype(float)
+    step_hz = np.append(np.diff(f0_hz), 0.0)[:, None]
+    sample = np.arange(hop_size)
+    frequency_hz = f0_hz[:, None] + step_hz * sample / hop_size
+    # Sum of an arithmetic series, instead of the frequencies added up one by one.
+    within = f0_hz[:, None] * (sample + 1) + step_hz * sample * (sample + 1) / (2 * hop_size)
+    before = np.append(0.0, np.cumsum(within[:-1, -1]))[:, None]
+    phase = 2 * np.pi * (before + within) / sample_rate
+    fade_in = 0.5 - 0.5 * np.cos(np.pi * sample / hop_size)
+    audio = np.zeros_like(phase)
+    for k, start in enumerate(amplitudes.T, start=1):
+        end = np.append(start[1:], start[-1])
+        envelope = start[:, None] * (1 - fade_in) + end[:, None] * fade_in
+        audio += np.where(k * frequency_hz < sample_rate / 2, envelope * np.sin(k * phase), 0.0)
+    return audio.ravel()
+
+
+def controls(n_frames, n_harmonics, low_hz=200.0, high_hz=400.0, seed=0):
+    """A glide with vibrato, swelling amplitudes and a changing distribution, all float32."""
+    random = np.random.default_rng(seed)
+    t = np.linspace(0.0, 1.0, n_frames)
+    f0_hz = low_hz * (high_hz / low_hz) ** t * (1 + 0.01 * np.sin(2 * np.pi * 6 * t))
+    amplitudes = 0.5 + 0.4 * np.sin(2 * np.pi * 3 * t)[:, None]
+    distribution = random.random((n_frames, n_harmonics)) / n_harmonics
+    return [c.astype(np.float32) for c in (f0_hz, amplitudes, distribution)]
+
+
+def synthesize(f0_hz, amplitudes, distribution, hop_size, sample_rate):
+    audio = synths.FramewiseHarmonic(hop_size, sample_rate).get_signal(
+        amplitudes[None], distribution[None], f0_hz[None, :, None]
+    )
+    assert audio.shape == (1, len(f0_hz) * hop_size)
+    return audio.numpy()[0]
+
+
+def relative_error(found, true):
+    return np.sqrt(np.mean((found - true) ** 2) / np.mean(np.square(true, dtype=float)))
+
+
+@pytest.mark.parametrize(
+    "n_frames, hop_size, sample_rate, high_hz",
+    [
+        (125, 128, 16000, 400.0),
+        (100, 147, 16000, 400.0),  # neither a power of two nor even
+        (100, 441, 44100, 400.0),
+        (60, 128, 16000, 2000.0),  # the upper harmonics cross Nyquist, most of them within a frame
+        (2, 64, 16000, 300.0),
+        (1, 128, 16000, 300.0),
+        (1, 1, 16000, 300.0),
+    ],
+)
+def test_harmonics_equal_a_sum_of_sines(n_frames, hop_size, sample_rate, high_hz):
+    given = controls(n_frames, 20, high_hz=high_hz)
+    true = sum_of_sines(*given, hop_size, sample_rate)
+    assert relative_error(synthesize(*given, hop_size, sample_rate), true) < RELATIVE
+
+
+@pytest.mark.parametrize("hop_size, sample_rate", [(128, 16000), (441, 44100)])
+def test_harmonics_do_not_drift_in_a_minute(hop_size, sample_rate):
+    given = controls(60 * sample_rate // hop_size, 12)
+    true = sum_of_sines(*given, hop_size, sample_rate)
+    audio = synthesize(*given, hop_size, sample_rate)
+    last_second = slice(-sample_rate, None)
+    assert relative_error(audio, true) < RELATIVE
+    assert relative_error(audio[last_second], true[last_second]) < RELATIVE
+
+
+def test_blocks_of_frames_leave_no_seam(monkeypatch):
+    given = controls(100, 20)
+    whole = synthesize(*given, 64, 16000)
+    monkeypatch.setattr(synths, "FRAMES_AT_ONCE", 7)
+    np.testing.assert_allclose(synthesize(*given, 64, 16000), whole, atol=1e-6)
+
+
+def value_and_gradients(synth, given, target):
+    f0_hz, amplitudes, distribution = (tf.constant(c[None]) for c in given)
+    inputs = amplitudes, distribution, f0_hz[..., None]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        audio = synth.get_signal(*inputs)
+        loss = tf.reduce_sum(audio * target)
+    return [value.numpy()[0] for value in (audio, *tape.gradient(loss, inputs))]
+
+
+def test_harmonics_equal_ddsps_in_value_and_gradient():
+    # With more harmonics it is ddsp that is further from float64 than this.
+    given = controls(25, 4, high_hz=230.0)
+    target = np.random.default_rng(1).normal(size=25 * 64).astype(np.float32)
+    ours = synths.FramewiseHarmonic(64, 16000)
+    ddsps = ddsp.synths.Harmonic(25 * 64, 16000, use_angular_cumsum=True)
+    results = [value_and_gradients(synth, given, target) for synth in (ours, ddsps)]
+    for our, ddsps in zip(*results, strict=True):
+        assert relative_error(our, ddsps) < RELATIVE
+
+
+def test_gradient_of_f0_equals_finite_differences():
+    given = controls(25, 20, high_hz=230.0)
+    target = np.random.default_rng(1).normal(size=25 * 64).astype(np.float32)
+    *_, gradient = value_and_gradients(synths.FramewiseHarmonic(64, 16000), given, target)
+
+    def loss(f0_hz):
+        return np.sum(sum_of_sines(f0_hz, *given[1:], 64, 16000) * target)
+
+    small = 1e-3 * np.eye(25)
+    true = [(loss(given[0] + move) - loss(given[0] - move)) / 2e-3 for move in small]
+    assert relative_error(gradient[:, 0], true) < RELATIVE
+
+
+def test_raw_outputs_become_controls_as_in_ddsp():
+    f0_hz, amplitudes, distribution = (c[None] for c in controls(10, 20, high_hz=3000.0))
+    inputs = amplitudes - 1.0, distribution, f0_hz[..., None]
+    ours = synths.FramewiseHarmonic(64, 16000).get_controls(*inputs)
+    ddsps = ddsp.synths.Harmonic(640, 16000).get_controls(*inputs)
+    for name in ddsps:
+        np.testing.assert_array_equal(ours[name], ddsps[name])
+
+
+def test_phase_goes_on_at_the_edges_of_frames():
+    f0_hz = controls(50, 1)[0]
+    cycles, frequency_hz = synths.accumulate_phase(f0_hz[None, :, None], 100, 16000)
+    advance = np.diff(cycles.numpy().ravel()) % 1.0
+    np.testing.assert_allclose(advance, frequency_hz.numpy().ravel()[1:] / 16000, atol=2e-7)
+
+
+def test_above_nyquist_is_silence():
+    f0_hz, amplitudes, distribution = controls(10, 5)
+    assert not synthesize(np.full_like(f0_hz, 8000.0), amplitudes, distribution, 64, 16000).any()
+
+
+def test_noise_has_the_spectrum_of_the_magnitudes():
+    n_bands, hop_size = 65, 128
+    tf.random.get_global_generator().reset_from_seed(0)
+    magnitudes = 0.1 + np.cos(np.linspace(0.0, 2.0 * np.pi, n_bands)) ** 2
+    frames = np.tile(magnitudes.astype(np.float32), (1, 2000, 1))
+    audio = synths.FramewiseNoise(hop_size).get_signal(frames).numpy()[0]
+    _, density = scipy.signal.welch(audio, fs=1.0, nperseg=2 * (n_bands - 1))
+    # Uniform noise has a variance of 1/3, shared by frequencies from 0 to 0.5. The filter's
+    # impulse response has a Hann window, which mixes each band with its two neighbours.
+    mirrored = np.pad(magnitudes, 1, "reflect")
+    smoothed = 0.25 * mirrored[:-2] + 0.5 * magnitudes + 0.25 * mirrored[2:]
+    expected = 2.0 / 3.0 * smoothed**2
+    np.testing.assert_allclose(density[2:-2], expected[2:-2], rtol=0.15)
+
+
+@pytest.mark.parametrize("n_frames, hop_size", [(10, 128), (7, 147), (1, 128), (1, 64)])
+def test_noise_has_the_length_of_its_frames(n_frames, hop_size):
+    frames = np.ones((2, n_frames, 65), np.float32)
+    audio = synths.FramewiseNoise(hop_size).get_signal(frames)
+    assert audio.shape == (2, n_frames * hop_size)
+
+
+def test_noise_follows_its_frames():
+    frames = np.zeros((1, 100, 65), np.float32)
+    frames[:, 50:] = 1.0
+    audio = synths.FramewiseNoise(128).get_signal(frames).numpy()[0]
+    assert np.abs(audio[: 49 * 128]).max() < 1e-6
+    assert np.std(audio[52 * 128 :]) > 0.1
+
+
+def test_noise_is_the_same_for_the_same_seed():
+    frames = np.ones((1, 10, 65), np.float32)
+    generator, synth = tf.random.get_global_generator(), synths.FramewiseNoise(64)
+    clips = []
+    for seed in (1, 1, 2):
+        generator.reset_from_seed(seed)
+        clips.append(synth.get_signal(frames).numpy())
+    np.testing.assert_array_equal(clips[0], clips[1])
+    assert np.abs(clips[0] - clips[2]).max() > 0.1
+
+
+def test_features_are_scaled_as_in_ddsp():
+    f0_hz = np.geomspace(30.0, 4000.0, 50, dtype=np.float32)[None]
+    loudness_db = np.linspace(-80.0, 0.0, 50, dtype=np.float32)[None]
+    ours = synths.ScaleFeatures()({"f0_hz": f0_hz, "loudness_db": loudness_db})
+    ddsps = ddsp.training.preprocessing.F0LoudnessPreprocessor(50, compute_loudness=False)(
+        {"f0_hz": f0_hz, "loudness_db": loudness_db}
+    )
+    for name in ("f0_hz", "f0_scaled", "ld_scaled"):
+        assert ours[name].shape == (1, 50, 1)
+        np.testing.assert_allclose(ours[name], ddsps[name], rtol=1e-6)
+    # 0 to 1 is MIDI 0 to 127, and -80 to 0 dB.
+    np.testing.assert_allclose(
+        ours["f0_scaled"][0, :, 0], (69 + 12 * np.log2(f0_hz[0] / 440)) / 127, rtol=1e-5
+    )
+    np.testing.assert_allclose(ours["ld_scaled"][0, :, 0], loudness_db[0] / 80 + 1, atol=1e-6)
+
+
+def test_edited_loudness_is_taken_as_it_is():
+    """In ddsp's notebooks it is computed again from the audio, and edits change nothing."""
+    features = {"f0_hz": np.full([1, 5], 440.0), "audio": np.zeros([1, 5 * 64])}
+    scaled = [
+        synths.ScaleFeatures()({**features, "loudness_db": np.full([1, 5], db)})["ld_scaled"]
+        for db in (-60.0, -30.0)
+    ]
+    np.testing.assert_allclose(np.subtract(*scaled[::-1]), 30 / 80, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    tf.keras.utils.set_random_seed(0)
+    splits = (("amps", 1), ("harmonic_distribution", 7), ("noise_magnitudes", 5))
+    return synths.ConvDecoder(8, kernel_size=3, dilations=(1, 2), output_splits=splits)
+
+
+def decode(decoder, f0_scaled, ld_scaled):
+    features = {"f0_scaled": f0_scaled[None, :, None], "ld_scaled": ld_scaled[None, :, None]}
+    return {name: value.numpy()[0] for name, value in decoder(features).items()}
+
+
+def test_decoder_splits_its_output(decoder):
+    output = decode(decoder, *np.random.default_rng(0).random((2, 40), np.float32))
+    shapes = {name: value.shape for name, value in output.items()}
+    assert shapes == {
+        "amps": (40, 1),
+        "harmonic_distribution": (40, 7),
+        "noise_magnitudes": (40, 5),
+    }
+
+
+@pytest.mark.parametrize("changed", [0, 20, 39])
+def test_decoder_sees_only_the_past(decoder, changed):
+    """And of it as much as its dilations reach: 2 frames of kernel times 1 + 2."""
+    f0_scaled, ld_scaled = np.random.default_rng(0).random((2, 40), np.float32)
+    before = decode(decoder, f0_scaled, ld_scaled)["harmonic_distribution"]
+    ld_scaled[changed] += 0.5
+    after = decode(decoder, f0_scaled, ld_scaled)["harmonic_distribution"]
+    differs = np.flatnonzero(np.abs(after - before).max(axis=1) > 1e-6)
+    assert differs[0] == changed
+    assert differs[-1] == min(changed + 2 * (1 + 2), 39)
