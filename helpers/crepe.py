@@ -15,13 +15,13 @@ from importlib import resources
 
 import librosa
 import numpy as np
-import tensorflow as tf
-import tf_keras
 from numpy.lib.stride_tricks import sliding_window_view
-from tf_keras import layers
 from tqdm.auto import tqdm
 
 from helpers.errors import InputError
+from helpers.tensorflow_import import tf, tf_keras
+
+layers = tf_keras.layers
 
 SAMPLE_RATE = 16000  # Hz, of the audio the network was trained on
 FRAME_SIZE = 1024  # samples

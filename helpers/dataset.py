@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from tqdm.auto import tqdm
 
 from helpers import audio as sound
@@ -17,6 +16,7 @@ from helpers import features, pitch
 from helpers.config import FRAME_RATE, SAMPLE_RATE
 from helpers.errors import InputError
 from helpers.files import replacing_folder
+from helpers.tensorflow_import import tf
 
 EXAMPLE_SECONDS = 4.0
 OVERLAP_SECONDS = 2.0
@@ -220,7 +220,7 @@ def _write(fields, sample_rate, path):
 
 def _read(path):
     examples = []
-    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+    for record in tf.data.TFRecordDataset(str(path), buffer_size=2**20).as_numpy_iterator():
         feature = tf.train.Example.FromString(record).features.feature
         examples.append([np.array(feature[name].float_list.value, np.float32) for name in FIELDS])
     return dict(zip(FIELDS, map(np.stack, zip(*examples, strict=True)), strict=True))

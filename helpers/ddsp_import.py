@@ -11,9 +11,8 @@ import importlib.util
 import sys
 import types
 
-import tensorflow as tf
-
 from helpers import crepe
+from helpers.tensorflow_import import tf
 
 UNUSED = (
     "google.cloud",

@@ -17,13 +17,13 @@ from pathlib import Path, PurePosixPath
 import gin
 import h5py
 import numpy as np
-import tensorflow as tf
 
 from helpers import synths  # noqa: F401  registers its classes with gin
 from helpers.config import SAMPLE_RATE
 from helpers.ddsp_import import ddsp
 from helpers.errors import InputError
 from helpers.files import replacing, replacing_folder
+from helpers.tensorflow_import import tf
 
 CONFIGS = Path(__file__).parent / "gin"
 FILES = ("operative_config.gin", "weights.h5", "statistics.json", "model_card.json")

@@ -8,9 +8,9 @@ ddsp's classes of the same purpose can stand beside them.
 
 import gin
 import numpy as np
-import tensorflow as tf
 
 from helpers.ddsp_import import ddsp
+from helpers.tensorflow_import import tf
 
 layers = tf.keras.layers
 

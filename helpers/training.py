@@ -4,10 +4,10 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
-import tensorflow as tf
 from tqdm.auto import tqdm
 
 from helpers.errors import InputError
+from helpers.tensorflow_import import tf
 
 CLIP_SECONDS = 2.0
 BATCH_SIZE = 8

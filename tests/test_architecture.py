@@ -15,12 +15,14 @@ ROOT = Path(__file__).parent.parent
 MODULES = {path.stem: path for path in (ROOT / "helpers").glob("*.py") if path.stem != "__init__"}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
-FOR_ALL = {"config", "errors", "files"}  # what any module may import, beside its own row
+# What any module may import, beside its own row.
+FOR_ALL = {"config", "errors", "files", "tensorflow_import"}
 MAY_IMPORT = {
     "config": set(),
     "errors": set(),
     "files": set(),
     "install": set(),
+    "tensorflow_import": set(),
     "plots": set(),
     "audio": set(),
     "crepe": set(),

@@ -14,17 +14,19 @@ STATISTICS = {
     "pitch_midi": {"low": 55.0, "mean": 69.0, "high": 90.0},
     "loudness_db_percentiles": PERCENTILES_DB.tolist(),
 }
+REST_FRAMES = 20
 
 
 def a_recording(n_notes=1001, n_rests=200, center_hz=220.0, seed=0):
-    """Notes around a pitch with random loudness, and rests, of which some are loud noise."""
+    """Notes around a pitch with random loudness, and rests of 0.16 s, half of them loud noise."""
     random = np.random.default_rng(seed)
     n_frames = n_notes + n_rests
     f0_hz = center_hz * 2.0 ** random.uniform(-0.2, 0.2, n_frames)
-    rests = random.permutation(n_frames)[:n_rests]
+    starts = np.linspace(0, n_frames - REST_FRAMES, n_rests // REST_FRAMES).astype(int)
+    rests = (starts[:, None] + np.arange(REST_FRAMES)).ravel()
     f0_hz[rests] = np.nan
     loudness_db = random.uniform(-45.0, -12.0, n_frames)
-    loudness_db[rests[::2]] -= 30.0
+    loudness_db[rests[: n_rests // 2]] -= 30.0
     arrays = [np.arange(n_frames) / 125, f0_hz, np.isfinite(f0_hz), loudness_db]
     arrays = [array.astype(np.float32) for array in arrays]
     for array in arrays:
@@ -79,6 +81,17 @@ def test_rests_end_below_the_quietest_note():
     assert fitted.loudness_db[rests].max() <= PERCENTILES_DB[0] - transfer.REST_DB + 1e-3
     assert fitted.loudness_db.min() >= features.LOUDNESS_FLOOR_DB
     assert (fitted.voiced == curves.voiced).all()
+
+
+@pytest.mark.parametrize("gap_seconds, is_rest", [(0.04, False), (0.08, False), (0.12, True)])
+def test_a_short_gap_between_notes_is_no_rest(gap_seconds, is_rest):
+    curves = a_recording(n_rests=0)
+    f0_hz = curves.f0_hz.copy()
+    gap = slice(500, 500 + round(gap_seconds * 125))
+    f0_hz[gap] = np.nan
+    fitted, _ = transfer.fit(replace(curves, f0_hz=f0_hz), STATISTICS)
+    hushed = fitted.loudness_db[gap] <= PERCENTILES_DB[0] - transfer.REST_DB + 1e-3
+    assert hushed.all() if is_rest else not hushed.any()
 
 
 def test_only_pitch_and_loudness_are_fitted():
