@@ -1,12 +1,14 @@
 """The training loop: resumable, interruptible, the same for the same seed."""
 
-import time
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from helpers.errors import InputError
+from helpers.files import replacing
 from helpers.tensorflow_import import tf
 
 CLIP_SECONDS = 2.0
@@ -15,17 +17,17 @@ LEARNING_RATE = 1e-3
 FINAL_LEARNING_RATE = 0.05  # share of the first, reached by half a cosine
 CLIP_NORM = 3.0
 INPUTS = ("audio", "f0_hz", "loudness_db")
+HISTORY = "history.json"
 EVALUATE_EVERY = 50  # steps; a checkpoint is written as often
 
 
 @dataclass
 class History:
-    """Losses over the steps so far; `step` and the losses are lists of equal length."""
+    """Losses over the steps so far, those of earlier calls included: lists of equal length."""
 
     step: list = field(default_factory=list)
     train_loss: list = field(default_factory=list)
     heldout_loss: list = field(default_factory=list)
-    seconds_a_step: float = float("nan")
 
 
 def train(instrument, dataset, folder, steps, learning_rate=LEARNING_RATE, seed=0, report=None):
@@ -46,7 +48,7 @@ def train(instrument, dataset, folder, steps, learning_rate=LEARNING_RATE, seed=
       report: Called with the `History` after each evaluation, for a live plot.
 
     Returns:
-      The `History` of this call.
+      The `History` from the first step on.
 
     Raises:
       InputError: The dataset has other rates, the folder another model's checkpoints, or the
@@ -62,11 +64,13 @@ def train(instrument, dataset, folder, steps, learning_rate=LEARNING_RATE, seed=
     manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=2)
     _restore(checkpoint, manager)
     done = int(optimizer.iterations)
+    history = _load_history(folder, done)
     if done >= steps:
         tqdm.write(f"Trained for {done} steps already: ask for more, or choose another folder.")
-    history, losses = History(), []
+        if report is not None:
+            report(history)
+    losses = []
     train_step, loss_of = _compile(instrument.network, optimizer)
-    started = time.perf_counter()
     with tqdm(total=steps, initial=done, desc="training", unit="step") as bar:
         try:
             for step in range(done, steps):
@@ -77,8 +81,8 @@ def train(instrument, dataset, folder, steps, learning_rate=LEARNING_RATE, seed=
                     history.step.append(step + 1)
                     history.train_loss.append(float(tf.reduce_mean(losses)))
                     history.heldout_loss.append(_mean_loss(loss_of, dataset.heldout))
-                    history.seconds_a_step = (time.perf_counter() - started) / (step + 1 - done)
                     _save(checkpoint, manager, step + 1)
+                    _save_history(folder, history)
                     bar.set_postfix(held_out=f"{history.heldout_loss[-1]:.2f}")
                     losses = []
                     if report is not None:
@@ -130,6 +134,21 @@ def _save(checkpoint, manager, step):
             "again with a smaller learning_rate, it goes on from the checkpoint before."
         )
     manager.save(checkpoint_number=step)
+
+
+def _load_history(folder, done):
+    """The losses of earlier calls up to the step that was restored."""
+    path = Path(folder) / HISTORY
+    if not path.is_file():
+        return History()
+    saved = json.loads(path.read_text())
+    n_kept = sum(step <= done for step in saved["step"])
+    return History(**{name: values[:n_kept] for name, values in saved.items()})
+
+
+def _save_history(folder, history):
+    with replacing(Path(folder) / HISTORY) as unfinished:
+        unfinished.write_text(json.dumps(asdict(history)))
 
 
 def _mean_loss(loss_of, examples):
