@@ -35,6 +35,7 @@ ALLOWED_IN_CONFIG = {
     "Add",
     "Autoencoder",
     "ConvDecoder",
+    "DecayingReverb",
     "FramewiseHarmonic",
     "FramewiseNoise",
     "ProcessorGroup",

@@ -114,6 +114,26 @@ class FramewiseNoise(ddsp.synths.FilteredNoise):
 
 
 @gin.register
+class DecayingReverb(ddsp.effects.Reverb):
+    """ddsp's trainable reverb under an envelope that falls by 60 dB over its length.
+
+    Without it each of thousands of samples of the impulse response is as free as any other, and
+    a few minutes of recordings teach it a second of hiss in which notes ring on.
+    """
+
+    SCALE = 0.1  # of the echoes to the direct sound: Adam moves all variables by equal steps
+
+    def __init__(self, reverb_length=16000, name="reverb"):
+        super().__init__(trainable=True, reverb_length=reverb_length, name=name)
+        decay_db = np.linspace(0.0, -60.0, reverb_length, dtype=np.float32)
+        self._envelope = self.SCALE * 10.0 ** (decay_db / 20.0)
+
+    def get_controls(self, audio):
+        """The dry audio [batch, n_samples], and the impulse response for each of the batch."""
+        return {"audio": audio, "ir": self._match_dimensions(audio, self._ir * self._envelope)}
+
+
+@gin.register
 class ScaleFeatures(ddsp.training.nn.DictLayer):
     """Brings f0 and loudness into the range of 0 to 1, as ddsp's F0LoudnessPreprocessor does.
 

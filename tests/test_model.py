@@ -13,7 +13,11 @@ import tensorflow as tf
 
 from helpers import model
 
-SMALL = ["ConvDecoder.channels = 8", "ConvDecoder.dilations = (1, 2)", "Reverb.reverb_length = 99"]
+SMALL = [
+    "ConvDecoder.channels = 8",
+    "ConvDecoder.dilations = (1, 2)",
+    "DecayingReverb.reverb_length = 99",
+]
 STATISTICS = {
     "feature_profile": "ddsp-2",
     "sample_rate": 16000,
@@ -445,7 +449,7 @@ def test_what_a_configuration_may_not_do(bundle, line, tmp_path, monkeypatch, re
         "get_model.model = @processors.ProcessorGroup()",
         "get_model.model = 3",
         "get_model.model = @models.Autoencoder",
-        "Reverb.trainable = False",
+        "DecayingReverb.trainable = False",
         "ScaleFeatures.input_keys = ['nothing']",
     ],
 )

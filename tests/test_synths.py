@@ -242,3 +242,17 @@ def test_decoder_sees_only_the_past(decoder, changed):
     differs = np.flatnonzero(np.abs(after - before).max(axis=1) > 1e-6)
     assert differs[0] == changed
     assert differs[-1] == min(changed + 2 * (1 + 2), 39)
+
+
+def test_reverb_is_the_audio_and_echoes_that_die_away():
+    reverb_length, n_samples = 800, 2000
+    reverb = synths.DecayingReverb(reverb_length)
+    audio = np.random.default_rng(0).normal(size=(2, n_samples)).astype(np.float32)
+    reverb(audio)  # builds it
+    taps = np.random.default_rng(1).normal(size=reverb_length).astype(np.float32)
+    reverb.set_weights([taps])
+    decay_db = -60.0 * np.arange(reverb_length) / (reverb_length - 1)
+    echoes = 0.1 * taps * 10 ** (decay_db / 20)
+    echoes[0] = 0.0  # the direct sound is the audio itself
+    expected = [x + scipy.signal.fftconvolve(x, echoes)[:n_samples] for x in audio]
+    np.testing.assert_allclose(reverb(audio), expected, atol=1e-4)

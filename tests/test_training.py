@@ -15,7 +15,7 @@ SMALL = [
     "ConvDecoder.dilations = (1,)",
     "ConvDecoder.output_splits = "
     "(('amps', 1), ('harmonic_distribution', 8), ('noise_magnitudes', 9))",
-    "Reverb.reverb_length = 99",
+    "DecayingReverb.reverb_length = 99",
     "SpectralLoss.fft_sizes = (256,)",
 ]
 

@@ -157,7 +157,11 @@ def test_features_of_another_frame_rate(refused):
         transfer.render(a_recording(), an_instrument(frame_rate=250))
 
 
-SMALL = ["ConvDecoder.channels = 8", "ConvDecoder.dilations = (1, 2)", "Reverb.reverb_length = 99"]
+SMALL = [
+    "ConvDecoder.channels = 8",
+    "ConvDecoder.dilations = (1, 2)",
+    "DecayingReverb.reverb_length = 99",
+]
 
 
 @pytest.fixture(scope="module", params=[(16000, 128), (44100, 441)], ids=["16 kHz", "44.1 kHz"])
