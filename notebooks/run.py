@@ -83,7 +83,7 @@ def _keep_outputs(notebook, folder):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     pictures = sounds = 0
-    for output in _outputs(notebook):
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         data = output.get("data", {})
         if "image/png" in data:
             pictures += 1
@@ -94,15 +94,6 @@ def _keep_outputs(notebook, folder):
             audio, sample_rate = soundfile.read(io.BytesIO(base64.b64decode(encoded)))
             soundfile.write(folder / f"sound_{sounds:02d}.wav", audio, sample_rate)
     return f"{pictures} plots and {sounds} sounds"
-
-
-def _outputs(notebook):
-    """The outputs of all cells, and those that are shown inside of widgets."""
-    for cell in notebook.cells:
-        yield from cell.get("outputs", [])
-    widgets = notebook.metadata.get("widgets", {}).values()
-    for state in (state for group in widgets for state in group["state"].values()):
-        yield from state["state"].get("outputs", [])
 
 
 def _write(path, text):

@@ -13,11 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-import librosa
 import numpy as np
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (1, 2)]
+
+from listening import cents_off  # noqa: E402
 
 from helpers import audio as sound  # noqa: E402
 from helpers import config, features, model, transfer  # noqa: E402
@@ -46,19 +47,7 @@ def main():
     played = transfer.render(fitted, instrument)[: len(audio)]
 
     true_f0_hz = pd.read_csv(CLIP.with_suffix(".f0.csv"))["f0_hz"].replace(0, np.nan)
-    heard_hz, _, _ = librosa.pyin(
-        played,
-        fmin=150,
-        fmax=2000,
-        sr=sample_rate,
-        frame_length=1024,
-        hop_length=128,
-        max_transition_rate=200,
-    )
-    n_frames = min(len(heard_hz), len(true_f0_hz))
-    voiced = np.isfinite(true_f0_hz[:n_frames])
-    cents = 1200 * np.log2(heard_hz[:n_frames] / true_f0_hz[:n_frames])[voiced]
-    cents -= 1200 * np.round(np.nanmedian(cents) / 1200)
+    cents = cents_off(played, sample_rate, true_f0_hz.to_numpy())
     loudness_db = features.loudness(played, sample_rate)[: len(curves.loudness_db)]
     both = curves.voiced[: len(loudness_db)]
     correlation = np.corrcoef(loudness_db[both], curves.loudness_db[: len(both)][both])[0, 1]
@@ -69,8 +58,8 @@ def main():
     result = {
         "fit": done,
         "clip_seconds": seconds,
-        "within_50_cents": float(np.mean(np.abs(cents) < 50)),
-        "of_those_tracked": float(np.mean(np.abs(cents[np.isfinite(cents)]) < 50)),
+        "within_50_cents": float(np.mean(cents < 50)),
+        "of_those_tracked": float(np.mean(cents[np.isfinite(cents)] < 50)),
         "loudness_correlation": correlation,
         "extract_seconds": extract_s,
         "extract_share": extract_s / seconds,
