@@ -18,7 +18,7 @@ import gin
 import h5py
 import numpy as np
 
-from helpers import synths  # noqa: F401  registers its classes with gin
+from helpers import networks, synths  # noqa: F401  register their classes with gin
 from helpers.config import SAMPLE_RATE
 from helpers.ddsp_import import ddsp
 from helpers.errors import InputError
