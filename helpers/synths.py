@@ -8,11 +8,16 @@ ddsp's classes of the same purpose can stand beside them.
 
 import gin
 import numpy as np
+import scipy.fft
 
 from helpers.ddsp_import import ddsp
 from helpers.tensorflow_import import tf
+from helpers.xla import compiled
 
-FRAMES_AT_ONCE = 1024  # so that memory does not grow with the length of a clip times its harmonics
+ROWS_AT_ONCE = 1024  # frames; a block of them is what is compiled, whatever the length of a clip
+
+# sin(2 pi x) = x (SINE[0] + SINE[1] x^2 + ...) for |x| <= 0.25: least squares at Chebyshev nodes.
+SINE = (6.28318528, -41.34168058, 81.60247561, -76.58117502, 39.75994316)
 
 
 def accumulate_phase(f0_hz, hop_size, sample_rate):
@@ -42,9 +47,9 @@ def accumulate_phase(f0_hz, hop_size, sample_rate):
 def harmonic_synthesis(f0_hz, amplitudes, harmonic_distribution, hop_size, sample_rate):
     """Sums harmonics with frame-wise amplitudes, as `ddsp.core.harmonic_synthesis` does.
 
-    ddsp draws an envelope for every harmonic and sample. Here the two Hann windows that overlap
-    in a frame are the same for all harmonics, so a frame is one matrix product, of its sines
-    [hop_size, n_harmonics] with the amplitudes at its two ends [n_harmonics, 2].
+    ddsp draws an envelope for every harmonic and sample, each a tensor of its own in memory. Here
+    a frame is a sum of sines times the two amplitudes at its ends, under the two halves of a Hann
+    window, computed in blocks of a fixed size by one compiled function.
 
     Args:
       f0_hz: Fundamental frequency in Hz. Shape [batch, n_frames, 1].
@@ -57,26 +62,98 @@ def harmonic_synthesis(f0_hz, amplitudes, harmonic_distribution, hop_size, sampl
       Audio. Shape [batch, n_frames * hop_size].
     """
     cycles, frequency_hz = accumulate_phase(f0_hz, hop_size, sample_rate)
+    audible_up_to = tf.math.ceil(sample_rate / 2.0 / frequency_hz) - 1.0
     start = amplitudes * harmonic_distribution
     end = tf.concat([start[:, 1:], start[:, -1:]], axis=1)
-    controls = cycles, frequency_hz, tf.stack([start, end], axis=-1)
-    n_frames = f0_hz.shape[1]
+    # Frames know nothing of each other any more: those of all clips become rows of one table.
+    rows = [_as_rows(x) for x in (cycles, audible_up_to, start, end)]
     blocks = [
-        _sum_harmonics(*(c[:, first : first + FRAMES_AT_ONCE] for c in controls), sample_rate)
-        for first in range(0, n_frames, FRAMES_AT_ONCE)
+        _sum_harmonics(*(x[first : first + ROWS_AT_ONCE] for x in rows))
+        for first in range(0, rows[0].shape[0], ROWS_AT_ONCE)
     ]
-    return tf.reshape(tf.concat(blocks, axis=1), [-1, n_frames * hop_size])
+    batch_size, n_frames = f0_hz.shape[:2]
+    audio = tf.concat(blocks, axis=0)[: batch_size * n_frames]
+    return tf.reshape(audio, [batch_size, n_frames * hop_size])
 
 
-def _sum_harmonics(cycles, frequency_hz, amplitudes_at_ends, sample_rate):
-    """Audio [batch, n_frames, hop_size] from phases and the amplitudes at the ends of frames."""
-    hop_size = cycles.shape[-1]
-    harmonics = tf.range(1, amplitudes_at_ends.shape[2] + 1, dtype=tf.float32)
-    sines = tf.sin(2.0 * np.pi * cycles[..., tf.newaxis] * harmonics)
-    audible = frequency_hz[..., tf.newaxis] * harmonics < sample_rate / 2.0
-    at_ends = tf.matmul(tf.where(audible, sines, 0.0), amplitudes_at_ends)
-    fade_in = tf.signal.hann_window(2 * hop_size)[:hop_size]
-    return at_ends[..., 0] * (1.0 - fade_in) + at_ends[..., 1] * fade_in
+def _as_rows(x):
+    """[batch, n_frames, n] to [n_rows, n], filled up with zeros to whole blocks."""
+    x = tf.reshape(x, [-1, x.shape[-1]])
+    return tf.pad(x, [[0, -x.shape[0] % ROWS_AT_ONCE], [0, 0]])
+
+
+@tf.custom_gradient
+def _sum_harmonics(cycles, audible_up_to, start, end):
+    """Audio [n_rows, hop_size] of frames.
+
+    What is differentiated by hand is also compiled apart, and so only computed when it is asked
+    for: the gradient of the phase is not, where f0 is given.
+
+    Args:
+      cycles: Phase. Shape [n_rows, hop_size].
+      audible_up_to: Number of the last harmonic below half the sample rate. Shape as `cycles`.
+      start, end: Amplitudes at both ends of each frame. Shape [n_rows, n_harmonics].
+    """
+
+    def gradient(upstream):
+        to_start, to_end = _amplitude_gradient(cycles, audible_up_to, upstream, start.shape[1])
+        return _phase_gradient(cycles, audible_up_to, start, end, upstream), None, to_start, to_end
+
+    return _weighted_sum(cycles, audible_up_to, start, end), gradient
+
+
+@compiled
+def _weighted_sum(cycles, audible_up_to, start, end):
+    sines = _sine(cycles[:, tf.newaxis] * _numbers(start.shape[1]))
+    return tf.reduce_sum(sines * _envelopes(audible_up_to, start, end), axis=1)
+
+
+@compiled
+def _phase_gradient(cycles, audible_up_to, start, end, upstream):
+    numbers = _numbers(start.shape[1])
+    cosines = _sine(cycles[:, tf.newaxis] * numbers + 0.25) * numbers * 2.0 * np.pi
+    envelopes = _envelopes(audible_up_to, start, end)
+    return upstream * tf.reduce_sum(cosines * envelopes, axis=1)
+
+
+@compiled
+def _amplitude_gradient(cycles, audible_up_to, upstream, n_harmonics):
+    numbers = _numbers(n_harmonics)
+    sines = _sine(cycles[:, tf.newaxis] * numbers)
+    sines = tf.where(numbers <= audible_up_to[:, tf.newaxis], sines, 0.0)
+    fade_in = _fade_in(cycles.shape[1])
+    return [
+        tf.reduce_sum(sines * (upstream * fade)[:, tf.newaxis], axis=2)
+        for fade in (1.0 - fade_in, fade_in)
+    ]
+
+
+def _numbers(n_harmonics):
+    """1 to n_harmonics. Shape [n_harmonics, 1]."""
+    return tf.range(1, n_harmonics + 1, dtype=tf.float32)[:, tf.newaxis]
+
+
+def _fade_in(hop_size):
+    return tf.signal.hann_window(2 * hop_size)[:hop_size]
+
+
+def _envelopes(audible_up_to, start, end):
+    """Amplitude of each harmonic at each sample. Shape [n_rows, n_harmonics, hop_size]."""
+    fade_in = _fade_in(audible_up_to.shape[1])
+    envelopes = start[..., tf.newaxis] * (1.0 - fade_in) + end[..., tf.newaxis] * fade_in
+    audible = _numbers(start.shape[1]) <= audible_up_to[:, tf.newaxis]
+    return tf.where(audible, envelopes, 0.0)
+
+
+def _sine(cycles):
+    """Sine of a phase in cycles, to 1e-8: a polynomial, which XLA joins with what is around it."""
+    cycles -= tf.round(cycles)
+    cycles = tf.where(tf.abs(cycles) > 0.25, tf.sign(cycles) * 0.5 - cycles, cycles)
+    square = tf.square(cycles)
+    polynomial = SINE[-1]
+    for coefficient in SINE[-2::-1]:
+        polynomial = polynomial * square + coefficient
+    return polynomial * cycles
 
 
 @gin.register
@@ -112,8 +189,28 @@ class FramewiseNoise(ddsp.synths.FilteredNoise):
 
 
 @gin.register
-class DecayingReverb(ddsp.effects.Reverb):
-    """ddsp's trainable reverb under an envelope that falls by 60 dB over its length.
+class PlainReverb(ddsp.effects.Reverb):
+    """ddsp's trainable reverb by one pair of Fourier transforms, for clips of any length."""
+
+    def __init__(self, reverb_length=48000, name="reverb"):
+        super().__init__(trainable=True, reverb_length=reverb_length, name=name)
+
+    def get_controls(self, audio):
+        """The dry audio [batch, n_samples], and the echoes, of the whole batch, [n_taps]."""
+        # The first tap would be the dry sound, which is added as it is.
+        return {"audio": audio, "ir": tf.concat([[0.0], self._ir[1:]], axis=0)}
+
+    def get_signal(self, audio, ir):
+        """Audio [batch, n_samples] with its echoes, from controls."""
+        n_samples = audio.shape[1]
+        n_fft = [scipy.fft.next_fast_len(n_samples + ir.shape[0] - 1, real=True)]
+        spectrum = tf.signal.rfft(audio, n_fft) * tf.signal.rfft(ir, n_fft)
+        return audio + tf.signal.irfft(spectrum, n_fft)[:, :n_samples]
+
+
+@gin.register
+class DecayingReverb(PlainReverb):
+    """A trainable reverb under an envelope that falls by 60 dB over its length.
 
     Without it each of thousands of samples of the impulse response is as free as any other, and
     a few minutes of recordings teach it a second of hiss in which notes ring on.
@@ -122,10 +219,11 @@ class DecayingReverb(ddsp.effects.Reverb):
     SCALE = 0.1  # of the echoes to the direct sound: Adam moves all variables by equal steps
 
     def __init__(self, reverb_length=16000, name="reverb"):
-        super().__init__(trainable=True, reverb_length=reverb_length, name=name)
+        super().__init__(reverb_length=reverb_length, name=name)
         decay_db = np.linspace(0.0, -60.0, reverb_length, dtype=np.float32)
         self._envelope = self.SCALE * 10.0 ** (decay_db / 20.0)
 
     def get_controls(self, audio):
-        """The dry audio [batch, n_samples], and the impulse response for each of the batch."""
-        return {"audio": audio, "ir": self._match_dimensions(audio, self._ir * self._envelope)}
+        """The dry audio [batch, n_samples], and the echoes, of the whole batch, [n_taps]."""
+        controls = super().get_controls(audio)
+        return {**controls, "ir": controls["ir"] * self._envelope}

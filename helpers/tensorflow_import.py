@@ -15,12 +15,13 @@ import tempfile
 
 GREETINGS = re.compile(
     r"before absl::InitializeLog|port\.cc|cpu_feature_guard\.cc|To enable the following"
-    r"|cudart_stub\.cc|cuda_platform\.cc|cuda_executor\.cc.*unknown|^\s*$"
+    r"|cudart_stub\.cc|cuda_platform\.cc|cuda_executor\.cc.*unknown"
+    r"|XLA service|StreamExecutor device|StreamExecutor \[0\]|Compiled cluster using XLA|^\s*$"
 )
 
 
 @contextlib.contextmanager
-def _without_greetings():
+def without_greetings():
     """Holds back the error stream of the process, C++ included, and then passes on the rest."""
     stream = os.dup(2)
     with tempfile.TemporaryFile("w+", errors="replace") as held:
@@ -34,7 +35,7 @@ def _without_greetings():
             sys.stderr.writelines(line for line in held if not GREETINGS.search(line))
 
 
-with _without_greetings():
+with without_greetings():
     import tensorflow as tf
     import tf_keras  # noqa: F401  Keras 2 by its own name, whichever Keras `tf.keras` is
 

@@ -83,7 +83,7 @@ def test_harmonics_do_not_drift_in_a_minute(hop_size, sample_rate):
 def test_blocks_of_frames_leave_no_seam(monkeypatch):
     given = controls(100, 20)
     whole = synthesize(*given, 64, 16000)
-    monkeypatch.setattr(synths, "FRAMES_AT_ONCE", 7)
+    monkeypatch.setattr(synths, "ROWS_AT_ONCE", 7)
     np.testing.assert_allclose(synthesize(*given, 64, 16000), whole, atol=1e-6)
 
 
@@ -181,6 +181,47 @@ def test_noise_is_the_same_for_the_same_seed():
         clips.append(synth.get_signal(frames).numpy())
     np.testing.assert_array_equal(clips[0], clips[1])
     assert np.abs(clips[0] - clips[2]).max() > 0.1
+
+
+@pytest.mark.parametrize("n_samples, reverb_length", [(1600, 400), (777, 48), (300, 1000)])
+def test_reverb_equals_ddsps_in_value_and_gradient(n_samples, reverb_length):
+    random = np.random.default_rng(0)
+    audio, target = (
+        tf.constant(random.normal(size=[2, n_samples]).astype(np.float32)) for _ in range(2)
+    )
+    taps = random.normal(size=reverb_length).astype(np.float32)
+    results = []
+    for reverb in (synths.PlainReverb(reverb_length), ddsp.effects.Reverb(True, reverb_length)):
+        reverb(audio), reverb.set_weights([taps])
+        with tf.GradientTape() as tape:
+            tape.watch(audio)
+            wet = reverb(audio)
+            loss = tf.reduce_sum(wet * target)
+        results.append([wet, *tape.gradient(loss, [audio, *reverb.trainable_variables])])
+    for our, ddsps in zip(*results, strict=True):
+        assert relative_error(our.numpy(), ddsps.numpy()) < RELATIVE
+
+
+def test_noise_equals_ddsps_in_value_and_gradient(monkeypatch):
+    n_frames, hop_size = 20, 64
+    random = np.random.default_rng(0)
+    magnitudes = tf.constant(random.random([2, n_frames, 65]).astype(np.float32))
+    generator = tf.random.get_global_generator()
+    generator.reset_from_seed(0)
+    noise = generator.uniform([2, n_frames * hop_size], -1.0, 1.0)
+    monkeypatch.setattr(ddsp.synths.tf.random, "uniform", lambda *args, **kwargs: noise)
+    generator.reset_from_seed(0)
+    results = []
+    for synth in (
+        synths.FramewiseNoise(hop_size),
+        ddsp.synths.FilteredNoise(n_frames * hop_size, window_size=0),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(magnitudes)
+            audio = synth.get_signal(magnitudes)
+        results.append([audio, tape.gradient(tf.reduce_sum(audio**2), magnitudes)])
+    for our, ddsps in zip(*results, strict=True):
+        assert relative_error(our.numpy(), ddsps.numpy()) < RELATIVE
 
 
 def test_reverb_is_the_audio_and_echoes_that_die_away():
