@@ -37,7 +37,7 @@ def compare(original, resynthesis):
 
 
 def resynthesis(instrument, examples):
-    """Mean metrics of an instrument playing the features of a dataset's examples.
+    """Mean metrics of an instrument playing the features of a dataset's examples, z among them.
 
     Both the example and what is played of it go through the same feature extraction.
 
@@ -49,7 +49,10 @@ def resynthesis(instrument, examples):
     for audio, f0_hz, loudness_db in zip(
         examples["audio"], examples["f0_hz"], examples["loudness_db"], strict=True
     ):
-        played = instrument.play(f0_hz, loudness_db)
+        curves = [f0_hz, loudness_db]
+        if instrument.z_dims:  # of the sound itself, cut to the frames of an example
+            curves.append(instrument.encode(audio)[: len(f0_hz)])
+        played = instrument.play(*curves)
         rates = instrument.sample_rate, instrument.frame_rate
         rows.append(compare(features.extract(audio, *rates), features.extract(played, *rates)))
     loudness_l1_db = float(np.mean([row["loudness_l1_db"] for row in rows]))

@@ -6,7 +6,9 @@ Shapes: all are [batch, n_frames, channels]. All are registered with gin.
 import gin
 
 from helpers.ddsp_import import ddsp
+from helpers.gru import Gru
 from helpers.tensorflow_import import tf
+from helpers.xla import compiled
 
 layers = tf.keras.layers
 
@@ -29,18 +31,43 @@ class ScaleFeatures(ddsp.training.nn.DictLayer):
 
 
 class LayerNorm(layers.LayerNormalization):
-    """Keras' layer normalization of the last axis, in operations that XLA joins into one.
+    """Keras' layer normalization of the last axis, by one compiled pass in training.
 
     Keras calls its kernel for batch normalization, which on a CPU takes several times as long.
     """
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         """Normalizes [..., channels]."""
-        whole = tf.cast(inputs, tf.float32)  # squares are soon beyond float16
-        centred = whole - tf.reduce_mean(whole, axis=-1, keepdims=True)
-        variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-        scale = tf.math.rsqrt(variance + self.epsilon)
-        return tf.cast(centred * scale * self.gamma + self.beta, inputs.dtype)
+        normalize = _normalize_and_back if training else _normalize
+        return normalize(inputs, self.gamma, self.beta, tf.constant(self.epsilon))
+
+
+def _normalize(inputs, gamma, beta, epsilon):
+    whole = tf.cast(inputs, tf.float32)  # squares are soon beyond float16
+    centred = whole - tf.reduce_mean(whole, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
+    return tf.cast(centred * tf.math.rsqrt(variance + epsilon) * gamma + beta, inputs.dtype)
+
+
+@tf.custom_gradient
+def _normalize_and_back(inputs, gamma, beta, epsilon):
+    """As `_normalize`, where both ways keep nothing in memory but the inputs."""
+    arguments = inputs, gamma, beta, epsilon
+    return (
+        _compiled_normalize(*arguments),
+        lambda upstream: (*_normalize_gradients(*arguments, upstream), None),
+    )
+
+
+@compiled
+def _normalize_gradients(inputs, gamma, beta, epsilon, upstream):
+    with tf.GradientTape() as tape:
+        tape.watch((inputs, gamma, beta))
+        outputs = _normalize(inputs, gamma, beta, epsilon)
+    return tape.gradient(outputs, (inputs, gamma, beta), upstream)
+
+
+_compiled_normalize = compiled(_normalize)
 
 
 class Stack(tf.keras.Sequential):
@@ -53,83 +80,6 @@ class Stack(tf.keras.Sequential):
     def _layer(channels):
         parts = layers.Dense(channels), LayerNorm(), layers.Activation(tf.nn.leaky_relu)
         return tf.keras.Sequential(parts)
-
-
-class Gru(layers.GRU):
-    """Keras' GRU with a gradient that adds up the weights' once, instead of at every frame.
-
-    Its weights are those of `tf.keras.layers.GRU` with its defaults, whose own way it goes on a
-    GPU, where that is cuDNN's. See Cho et al. 2014, in the variant that cuDNN computes.
-    """
-
-    def build(self, input_shape):
-        """Makes Keras' weights."""
-        super().build(input_shape)
-        units, dtype = self.units, self.compute_dtype
-        shapes = [None, None, 3 * units], [units, 3 * units], [3 * units]
-        # A graph also where it is called eagerly: a loop over frames in Python takes seconds.
-        self._recur = tf.function(
-            _recur, [tf.TensorSpec(shape, dtype) for shape in shapes], autograph=False
-        )
-
-    def call(self, inputs, **kwargs):
-        """States [batch, n_frames, units] of inputs [batch, n_frames, channels]."""
-        if tf.config.list_physical_devices("GPU"):
-            return super().call(inputs, **kwargs)
-        kernel, recurrent_kernel, biases = (
-            tf.cast(w, inputs.dtype)
-            for w in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
-        )
-        frames = tf.tensordot(tf.transpose(inputs, [1, 0, 2]), kernel, 1) + biases[0]
-        return tf.transpose(self._recur(frames, recurrent_kernel, biases[1]), [1, 0, 2])
-
-
-@tf.custom_gradient
-def _recur(frames, kernel, bias):
-    """States [n_frames, batch, units] of a GRU that starts from zeros.
-
-    Going back through time carries the gradient of the state alone; that of the weights is one
-    matrix product when the loop is done.
-
-    Args:
-      frames: What the inputs give to update, reset and candidate. Shape [n_frames, batch, 3 units].
-      kernel: What the last state gives to them. Shape [units, 3 units].
-      bias: Of that share. Shape [3 units].
-    """
-    zeros = tf.zeros_like(frames[0, :, : kernel.shape[0]])
-
-    def step(last, frame):
-        to_update, to_reset, to_candidate = tf.split(tf.matmul(last[0], kernel) + bias, 3, -1)
-        update, reset, candidate = tf.split(frame, 3, -1)
-        update, reset = tf.sigmoid(update + to_update), tf.sigmoid(reset + to_reset)
-        candidate = tf.tanh(candidate + reset * to_candidate)
-        state = update * last[0] + (1.0 - update) * candidate
-        return state, update, reset, candidate, to_candidate
-
-    states, updates, resets, candidates, to_candidates = tf.scan(step, frames, (zeros,) * 5)
-
-    def gradient(upstream):
-        lasts = tf.concat([zeros[tf.newaxis], states[:-1]], 0)
-        # The share of the state's gradient that goes through each gate, at its input.
-        through_update = (lasts - candidates) * updates * (1.0 - updates)
-        through_candidate = (1.0 - updates) * (1.0 - tf.square(candidates))
-        through_reset = through_candidate * to_candidates * resets * (1.0 - resets)
-        shares = tf.concat([through_update, through_reset, through_candidate * resets], -1)
-
-        def step_back(later, frame):
-            state, share, update = frame
-            state += later[0]
-            gates = tf.tile(state, [1, 3]) * share
-            return tf.matmul(gates, kernel, transpose_b=True) + state * update, gates, state
-
-        start = zeros, tf.tile(zeros, [1, 3]), zeros
-        _, gates, all_states = tf.scan(step_back, (upstream, shares, updates), start, reverse=True)
-        to_frames = tf.concat(
-            [gates[..., : 2 * zeros.shape[-1]], all_states * through_candidate], -1
-        )
-        return to_frames, tf.tensordot(lasts, gates, [[0, 1], [0, 1]]), tf.reduce_sum(gates, [0, 1])
-
-    return states, gradient
 
 
 @gin.register

@@ -32,9 +32,13 @@ MAY_IMPORT = {
     "ddsp_import": {"crepe"},
     "xla": set(),
     "synths": {"ddsp_import", "xla"},
-    "networks": {"ddsp_import", "xla"},
+    "gru": {"xla"},
+    "networks": {"ddsp_import", "gru", "xla"},
     "losses": {"ddsp_import", "xla"},
-    "model": {"synths", "networks", "losses", "ddsp_import"},
+    "encoders": {"gru", "ddsp_import"},
+    "untrusted": set(),
+    "instrument": {"synths", "networks", "losses", "encoders", "untrusted", "ddsp_import"},
+    "model": {"instrument", "untrusted"},
     "checkpoints": set(),
     "history": set(),
     "logs": set(),
@@ -100,12 +104,13 @@ def test_only_the_shim_imports_ddsp():
     packages = {n: {i.split(".")[0] for i in imports_of(path)} for n, path in MODULES.items()}
     assert {name for name, imported in packages.items() if "ddsp" in imported} == {"ddsp_import"}
     users = {name for name, path in MODULES.items() if "ddsp_import" in helpers_of(path)}
-    assert users == {"synths", "networks", "losses", "model"} & set(MODULES)
+    assert users == {"synths", "networks", "losses", "encoders", "instrument"}
 
 
-def test_only_the_model_and_its_parts_know_gin():
+def test_only_the_instrument_and_its_parts_know_gin():
     users = {n for n, path in MODULES.items() if "gin" in imports_of(path)}
-    assert users == {"model", "synths", "networks", "losses"} & set(MODULES)
+    parts = {"synths", "networks", "losses", "encoders"}
+    assert users == parts | {"instrument", "untrusted"}
 
 
 def test_only_capture_knows_colab():

@@ -120,7 +120,7 @@ def test_an_instrument_is_scored_over_all_examples():
     """It plays one example a semitone high and 6 dB soft, one two octaves high, one not at all."""
     played = iter([tone(220 * 2 ** (1 / 12), 0.1), tone(880), np.zeros(32000, np.float32)])
     instrument = SimpleNamespace(
-        sample_rate=16000, frame_rate=125, play=lambda f0_hz, loudness_db: next(played)
+        sample_rate=16000, frame_rate=125, z_dims=0, play=lambda f0_hz, loudness_db: next(played)
     )
     examples = {
         "audio": np.stack([tone(220)] * 3),
@@ -136,9 +136,34 @@ def test_an_instrument_is_scored_over_all_examples():
 
 def test_an_instrument_that_plays_nothing_is_scored_without_a_warning(recwarn):
     instrument = SimpleNamespace(
-        sample_rate=16000, frame_rate=125, play=lambda f0_hz, loudness_db: np.zeros(32000)
+        sample_rate=16000, frame_rate=125, z_dims=0, play=lambda *curves: np.zeros(32000)
     )
     examples = {"audio": tone(220)[None], "f0_hz": [None], "loudness_db": [None]}
     scores = evaluate.resynthesis(instrument, examples)
     assert scores["f0_outliers"] == 1.0 and np.isnan(scores["f0_l1_semitones"])
     assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
+
+
+def test_an_autoencoder_is_given_the_z_of_each_example():
+    """Its encoder hears a frame after the last of an example."""
+    given = []
+
+    def play(f0_hz, loudness_db, z):
+        given.append(z)
+        return tone(220)
+
+    instrument = SimpleNamespace(
+        sample_rate=16000,
+        frame_rate=125,
+        z_dims=2,
+        play=play,
+        encode=lambda audio: np.full((251, 2), np.abs(audio).max()),
+    )
+    examples = {
+        "audio": np.stack([tone(220), tone(220, 0.1)]),
+        "f0_hz": np.full((2, 250), 220.0),
+        "loudness_db": np.full((2, 250), -20.0),
+    }
+    evaluate.resynthesis(instrument, examples)
+    for audio, z in zip(examples["audio"], given, strict=True):
+        np.testing.assert_array_equal(z, np.full((250, 2), np.abs(audio).max()))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from gradients import relative_error, value_and_gradients
 
 from helpers import networks
 from helpers.ddsp_import import ddsp
@@ -69,44 +70,8 @@ def test_decoder_sees_only_the_past(decoder, changed):
     assert differs[-1] == min(changed + 2 * (1 + 2), 39)
 
 
-def value_and_gradients(layer, inputs, target):
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        value = layer(inputs)
-        loss = tf.reduce_sum(value * target)
-    return [value, *tape.gradient(loss, [inputs, *layer.trainable_variables])]
-
-
-def relative_error(found, true):
-    return float(tf.norm(found - true) / tf.maximum(tf.norm(true), 1e-6))
-
-
-@pytest.mark.parametrize("batch_size, n_frames, units", [(3, 50, 8), (1, 1, 4), (2, 300, 16)])
-def test_gru_equals_keras_in_value_and_gradient(batch_size, n_frames, units):
-    random = np.random.default_rng(0)
-    inputs, target = (
-        tf.constant(random.normal(size=[batch_size, n_frames, n]).astype(np.float32))
-        for n in (5, units)
-    )
-    kerases = tf.keras.layers.GRU(units, return_sequences=True)
-    ours = networks.Gru(units, return_sequences=True)
-    kerases(inputs), ours(inputs)
-    weights = [random.normal(size=w.shape, scale=0.5) for w in kerases.get_weights()]
-    kerases.set_weights(weights), ours.set_weights(weights)
-    results = [value_and_gradients(layer, inputs, target) for layer in (ours, kerases)]
-    for our, kerases in zip(*results, strict=True):
-        assert relative_error(our, kerases) < 1e-5
-
-
-def test_gru_takes_clips_of_any_length():
-    layer = networks.Gru(4, return_sequences=True)
-    inputs = np.random.default_rng(0).normal(size=[1, 30, 3]).astype(np.float32)
-    whole = layer(inputs)
-    for n_frames in (1, 7, 29):
-        np.testing.assert_allclose(layer(inputs[:, :n_frames]), whole[:, :n_frames], atol=1e-6)
-
-
-def test_normalization_equals_keras_in_value_and_gradient():
+@pytest.mark.parametrize("training", [True, False])
+def test_normalization_equals_keras_in_value_and_gradient(training):
     random = np.random.default_rng(0)
     inputs, target = (
         tf.constant(random.normal(3.0, 2.0, size=[2, 9, 16]).astype(np.float32)) for _ in range(2)
@@ -116,12 +81,14 @@ def test_normalization_equals_keras_in_value_and_gradient():
     results = []
     for layer in (ours, kerases):
         layer(inputs), layer.set_weights(weights)
-        results.append(value_and_gradients(layer, inputs, target))
+        options = {"training": training} if layer is ours else {}
+        results.append(value_and_gradients(layer, inputs, target, **options))
     for our, kerases in zip(*results, strict=True):
         assert relative_error(our, kerases) < 1e-5
 
 
-def test_gru_decoder_equals_ddsps_in_value_and_gradient():
+@pytest.mark.parametrize("training", [True, False])
+def test_gru_decoder_equals_ddsps_in_value_and_gradient(training):
     splits = (("amps", 1), ("harmonic_distribution", 7), ("noise_magnitudes", 5))
     keys = ("ld_scaled", "f0_scaled")
     random = np.random.default_rng(0)
@@ -137,7 +104,8 @@ def test_gru_decoder_equals_ddsps_in_value_and_gradient():
     for decoder in (ours, ddsps):
         decoder.set_weights(weights)
         with tf.GradientTape() as tape:
-            outputs = tf.concat([decoder(inputs)[name] for name, _ in splits], axis=-1)
+            controls = decoder(inputs, training=training)
+            outputs = tf.concat([controls[name] for name, _ in splits], axis=-1)
             loss = tf.reduce_sum(outputs * target)
         results.append([outputs, *tape.gradient(loss, decoder.trainable_variables)])
     for our, ddsps in zip(*results, strict=True):

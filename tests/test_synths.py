@@ -219,7 +219,8 @@ def test_noise_equals_ddsps_in_value_and_gradient(monkeypatch):
         with tf.GradientTape() as tape:
             tape.watch(magnitudes)
             audio = synth.get_signal(magnitudes)
-        results.append([audio, tape.gradient(tf.reduce_sum(audio**2), magnitudes)])
+            loss = tf.reduce_sum(audio**2)
+        results.append([audio, tape.gradient(loss, magnitudes)])
     for our, ddsps in zip(*results, strict=True):
         assert relative_error(our.numpy(), ddsps.numpy()) < RELATIVE
 

@@ -1,0 +1,101 @@
+"""Keras' GRU, faster on a CPU. See Cho et al. 2014, in the variant that cuDNN computes."""
+
+from helpers.tensorflow_import import tf
+from helpers.xla import compiled
+
+
+class Gru(tf.keras.layers.GRU):
+    """Keras' GRU with a gradient that adds up the weights' once, instead of at every frame.
+
+    Its weights are those of `tf.keras.layers.GRU` with its defaults, whose own way it goes on a
+    GPU, where that is cuDNN's. It returns the states of all frames, from zeros on.
+    """
+
+    def build(self, input_shape):
+        """Makes Keras' weights."""
+        super().build(input_shape)
+        shapes = [None, None, 3 * self.units], [self.units, 3 * self.units], [3 * self.units]
+        signature = [tf.TensorSpec(shape, self.compute_dtype) for shape in shapes]
+        # One graph for clips of any length: eagerly, a loop over frames takes seconds.
+        self._play = tf.function(_states, signature, autograph=False)
+
+    def call(self, inputs, training=None, **kwargs):
+        """States [batch, n_frames, units] of inputs [batch, n_frames, channels]."""
+        if tf.config.list_physical_devices("GPU"):
+            return super().call(inputs, training=training, **kwargs)
+        kernel, recurrent_kernel, biases = (
+            tf.cast(weights, inputs.dtype)
+            for weights in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
+        )
+        frames = tf.tensordot(tf.transpose(inputs, [1, 0, 2]), kernel, 1) + biases[0]
+        recur = _trained if training else self._play
+        return tf.transpose(recur(frames, recurrent_kernel, biases[1]), [1, 0, 2])
+
+
+@tf.custom_gradient
+def _trained(frames, kernel, bias):
+    """As `_states`, compiled for clips of this length, and so is the gradient."""
+    # XLA cannot hand out what TensorFlow would keep of the loop for a gradient of its own.
+    states = _compiled_states(*map(tf.stop_gradient, (frames, kernel, bias)))
+    return states, lambda upstream: _gradients(frames, kernel, bias, states, upstream)
+
+
+def _states(frames, kernel, bias):
+    """States of a GRU.
+
+    Args:
+      frames: What the inputs give to update, reset and candidate. Shape [n_frames, batch, 3 units].
+      kernel: What the last state gives to them. Shape [units, 3 units].
+      bias: Of that share. Shape [3 units].
+
+    Returns:
+      Shape [n_frames, batch, units].
+    """
+
+    def step(last, frame):
+        update, _, candidate, _ = _gates(frame, tf.matmul(last, kernel) + bias)
+        return candidate + update * (last - candidate)
+
+    return tf.scan(step, frames, tf.zeros_like(frames[0, :, : kernel.shape[0]]))
+
+
+def _gates(frames, recurrent):
+    """Update, reset, candidate, and what the last state gives to it, all [..., units]."""
+    to_update, to_reset, to_candidate = tf.split(recurrent, 3, axis=-1)
+    update, reset, candidate = tf.split(frames, 3, axis=-1)
+    update, reset = tf.sigmoid(update + to_update), tf.sigmoid(reset + to_reset)
+    return update, reset, tf.tanh(candidate + reset * to_candidate), to_candidate
+
+
+@compiled
+def _gradients(frames, kernel, bias, states, upstream):
+    """Gradients of `_states` for its arguments.
+
+    All gates are computed once more, for all frames at once. What has to go back through time,
+    frame by frame, is then the gradient of the state alone.
+    """
+    zeros = tf.zeros_like(states[:1])
+    lasts = tf.concat([zeros, states[:-1]], axis=0)
+    update, reset, candidate, to_candidate = _gates(frames, tf.tensordot(lasts, kernel, 1) + bias)
+    # How the state depends on what goes into each gate.
+    of_update = (lasts - candidate) * update * (1.0 - update)
+    of_candidate = (1.0 - update) * (1.0 - tf.square(candidate))
+    of_reset = of_candidate * to_candidate * reset * (1.0 - reset)
+    of_gates = tf.stack([of_update, of_reset, of_candidate * reset], axis=2)
+    transposed = tf.transpose(kernel)
+
+    def step_back(later, frame):
+        upstream, of_gates, update = frame
+        state = upstream + later
+        gates = tf.reshape(state[:, tf.newaxis] * of_gates, [-1, kernel.shape[1]])
+        return tf.matmul(gates, transposed) + state * update
+
+    earlier = tf.scan(step_back, (upstream, of_gates, update), zeros[0], reverse=True)
+    state = upstream + tf.concat([earlier[1:], zeros], axis=0)
+    gates = tf.reshape(state[:, :, tf.newaxis] * of_gates, tf.shape(frames))
+    to_frames = tf.concat([gates[..., : 2 * kernel.shape[0]], state * of_candidate], axis=-1)
+    to_kernel = tf.tensordot(lasts, gates, [[0, 1], [0, 1]])
+    return to_frames, to_kernel, tf.reduce_sum(gates, axis=[0, 1])
+
+
+_compiled_states = compiled(_states)

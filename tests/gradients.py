@@ -1,0 +1,17 @@
+"""Values and gradients of two layers, side by side."""
+
+import tensorflow as tf
+
+
+def value_and_gradients(layer, inputs, target, **options):
+    """A layer's value, and the gradients of its product with a target for inputs and weights."""
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        value = layer(inputs, **options)
+        loss = tf.reduce_sum(value * target)
+    return [value, *tape.gradient(loss, [inputs, *layer.trainable_variables])]
+
+
+def relative_error(found, true):
+    """Length of the difference as a share of the true one's."""
+    return float(tf.norm(found - true) / tf.maximum(tf.norm(true), 1e-6))
