@@ -16,6 +16,7 @@ RANGE_DB = 80.0
 MOST_COLUMNS = 2000  # of a picture of sound: more than there are pixels
 LOWEST_HZ = 50.0  # of a spectrogram
 TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
+MOST_NAMES = 12  # of files below an axis
 # The notes named at an f0 axis, by the semitones that it spans at most: as many as there is room.
 NAMED_NOTES = ((15, "CEGA"), (24, "CEA"), (38, "CG"), (np.inf, "C"))
 
@@ -101,8 +102,19 @@ def example(fields, sample_rate, frame_rate):
     return fig, axes
 
 
+def data_report(report):
+    """What a `doctor.Report` measured: which notes sound how loud, and the level of each file."""
+    fig, axes = plt.subplots(
+        2, figsize=(WIDTH, 6.5), layout="constrained", height_ratios=(3, 2), squeeze=False
+    )
+    _notes_by_loudness(axes[0, 0], report.seconds_played)
+    _levels_of_files(axes[1, 0], report.files)
+    return fig, axes[:, 0]
+
+
 def losses(history, ax=None):
-    """Training and held-out loss over the steps of a `training.History`."""
+    """Training and held-out loss over the steps of a `History`, or of a `Progress`' history."""
+    history = getattr(history, "history", history)
     fig, ax = _axes(ax, height=2.8)
     ax.plot(history.step, history.train_loss, color=GREY, marker=".", label="training")
     ax.plot(history.step, history.heldout_loss, color=ORANGE, marker=".", label="held out")
@@ -127,6 +139,50 @@ def above_one_another(sounds, sample_rate, f0_hz=None, frame_rate=None):
         spectrogram(audio, sample_rate, (f0_hz or {}).get(title), frame_rate, ax, title)
     _over_time(axes, max(map(len, sounds.values())) / sample_rate)
     return fig, axes
+
+
+def _notes_by_loudness(ax, seconds_played):
+    """A map of how long each MIDI note sounds at each dB of loudness [128, 100]."""
+    pairs_db = seconds_played.reshape(len(seconds_played), -1, 2).sum(axis=2)  # steps of 2 dB
+    notes, levels = (np.flatnonzero(pairs_db.sum(axis=k)) for k in (1, 0))
+    low, high = (notes[0] - 1, notes[-1] + 1) if len(notes) else (60, 72)
+    soft, loud = (levels[0], levels[-1] + 1) if len(levels) else (0, 50)
+    mesh = ax.pcolormesh(
+        np.arange(low, high + 2) - 0.5,
+        2.0 * np.arange(soft, loud + 1) - 80.0,
+        np.where(pairs_db > 0, pairs_db, np.nan)[low : high + 1, soft:loud].T,
+        cmap="Blues",
+        vmin=0,
+    )
+    ax.figure.colorbar(mesh, ax=ax, label="sounds for (s)", pad=0.01)
+    names = next(names for most, names in NAMED_NOTES if (high - low) <= most)
+    named = [note for note in range(low, high + 1) if librosa.midi_to_note(note)[:-1] in names]
+    ax.set_xticks(named, [librosa.midi_to_note(note) for note in named])
+    ax.set(xlabel="note", ylabel="loudness (dB)", title="What is played")
+    ax.grid(alpha=0.3)
+
+
+def _levels_of_files(ax, files):
+    """Notes, and the noise in the pauses, of each file."""
+    places = np.arange(len(files))
+    notes_db = np.array([file.note_level_db for file in files])
+    noise_db = np.array([file.noise_floor_db for file in files])
+    ax.vlines(places, noise_db, notes_db, color=GREY, lw=1, alpha=0.5)
+    ax.plot(places, notes_db, "o", ms=4, color=ORANGE, label="notes")
+    ax.plot(places, noise_db, "o", ms=4, color=GREY, label="noise in the pauses")
+    ax.set(ylabel="level (dB of full scale)", ylim=(-105, 0), xlim=(-0.5, len(files) - 0.5))
+    if len(files) <= MOST_NAMES:
+        ax.set_xticks(places, [_shortened(file.name) for file in files], rotation=20, ha="right")
+        ax.set(xlabel="file", title="How loud")
+    else:
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set(xlabel="file, in the order of the names", title="How loud")
+    ax.grid(axis="y", alpha=0.3)
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False)
+
+
+def _shortened(name, n_most=24):
+    return name if len(name) <= n_most else f"{name[: n_most - 9]}…{name[-8:]}"
 
 
 def _axes(ax, height):

@@ -16,7 +16,7 @@ import tempfile
 GREETINGS = re.compile(
     r"before absl::InitializeLog|port\.cc|cpu_feature_guard\.cc|To enable the following"
     r"|cudart_stub\.cc|cuda_platform\.cc|cuda_executor\.cc.*unknown"
-    r"|XLA service|StreamExecutor device|StreamExecutor \[0\]|Compiled cluster using XLA|^\s*$"
+    r"|XLA service|StreamExecutor|Compiled cluster using XLA|dump_mlir_util\.cc|^\s*$"
 )
 
 

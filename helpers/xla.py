@@ -13,9 +13,15 @@ from helpers.tensorflow_import import tf, without_greetings
 def compiled(function):
     """A `tf.function` of a function of tensors, through XLA on a machine without a GPU.
 
-    Each new shape of the arguments is compiled anew, which takes about a second.
+    Each new shape of the arguments is compiled anew, which takes about a second. It is made when
+    first called: before that, devices can still be set.
     """
-    return tf.function(function, autograph=False, jit_compile=available())
+
+    @functools.cache
+    def graph():
+        return tf.function(function, autograph=False, jit_compile=available())
+
+    return functools.wraps(function)(lambda *arguments: graph()(*arguments))
 
 
 @functools.cache
@@ -25,6 +31,12 @@ def available():
         return False
     try:
         with without_greetings():  # XLA has some of its own when it compiles for the first time
-            return bool(tf.function(tf.ones, autograph=False, jit_compile=True)([1]))
+            trial = tf.function(_some_of_everything, autograph=False, jit_compile=True)
+            return bool(tf.math.is_finite(trial(tf.ones([8, 8]))))
     except tf.errors.OpError:  # some builds come without
         return False
+
+
+def _some_of_everything(x):
+    """What XLA has different ways for: element by element, sums, products of matrices."""
+    return tf.reduce_sum(tf.tanh(tf.matmul(x, x)))

@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "pitch": {"audio", "crepe"},
     "features": {"audio", "pitch"},
     "dataset": {"features"},
+    "doctor": {"features"},
     "ddsp_import": {"crepe"},
     "xla": set(),
     "synths": {"ddsp_import", "xla"},

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from helpers import plots
+from helpers.doctor import FileReport
 from helpers.features import Features
 
 SAMPLE_RATE, FRAME_RATE = 16000, 125
@@ -39,6 +40,15 @@ def curves():
     return Features(times_s, f0_hz, np.clip(times_s, 0, 1), -40 + 5 * times_s, FRAME_RATE)
 
 
+def report(n_files=3):
+    """Three notes, the middle one for longest and loudest, and a file without pauses."""
+    seconds_played = np.zeros((128, 100))
+    seconds_played[[60, 64, 67], [50, 81, 60]] = 1.0, 2.0, 0.5
+    files = [FileReport(f"take {i}.wav", 1, 1, 0, 0, -20 - i, -70, 0, 0.2) for i in range(n_files)]
+    files[-1] = dataclasses.replace(files[-1], noise_floor_db=np.nan)
+    return SimpleNamespace(seconds_played=seconds_played, files=files)
+
+
 def pictures(curves):
     """One of each, with the number of axes it has."""
     fields = {
@@ -57,6 +67,7 @@ def pictures(curves):
         ),
         "example": lambda: plots.example(fields, SAMPLE_RATE, FRAME_RATE),
         "losses": lambda: plots.losses(HISTORY),
+        "data_report": lambda: plots.data_report(report()),
         "above_one_another": lambda: plots.above_one_another(sounds, SAMPLE_RATE),
     }
 
@@ -245,6 +256,11 @@ def test_losses_are_told_apart():
     np.testing.assert_array_equal(heldout.get_ydata(), HISTORY.heldout_loss)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["training", "held out"]
     assert training.get_color() != heldout.get_color()
+
+
+def test_losses_of_a_progress_are_its_history():
+    _, ax = plots.losses(SimpleNamespace(history=HISTORY, step=200))
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), HISTORY.step)
 
 
 def test_one_loss_is_seen():

@@ -1,198 +1,419 @@
-"""helpers.training on three synthetic tones, with a network that trains in seconds."""
+"""helpers.training on three synthetic tones: an instrument that trains in seconds, where it takes
+one, and else the stand-in of `tiny_training`."""
 
+import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import killed_training
+import librosa
 import numpy as np
 import pytest
+import soundfile
 import tensorflow as tf
+import tiny_instrument
+import tiny_training
+from tiny_training import EXAMPLES, SAMPLE_RATE, tones
 
-from helpers import dataset, model, training
+from helpers import dataset, history, model, training
 
-SAMPLE_RATE, FRAME_RATE, HOP_SIZE = 16000, 125, 128
 STEPS, EVERY, LEARNING_RATE = 30, 10, 0.05
 SMALL = [
     "ConvDecoder.channels = 8",
     "ConvDecoder.dilations = (1,)",
-    "ConvDecoder.output_splits = "
-    "(('amps', 1), ('harmonic_distribution', 8), ('noise_magnitudes', 9))",
-    "DecayingReverb.reverb_length = 99",
-    "SpectralLoss.fft_sizes = (256,)",
+    "harmonics = 8",
+    "noise_bands = 9",
+    "reverb_length = 99",
+    "fft_sizes = (256,)",
 ]
 
 
-def tones(pitches_hz):
-    """Seconds of four harmonics that swell, with their true f0 and a loudness that follows."""
-    times_s = np.arange(SAMPLE_RATE) / SAMPLE_RATE
-    swell = 0.1 + 0.4 * np.sin(np.pi * times_s)
-    audio = [
-        swell * sum(np.sin(2 * np.pi * k * f * times_s) / k for k in range(1, 5))
-        for f in pitches_hz
-    ]
-    loudness_db = 20 * np.log10(swell[::HOP_SIZE])
-    fields = {
-        "audio": audio,
-        "f0_hz": [np.full(FRAME_RATE, f) for f in pitches_hz],
-        "f0_confidence": [np.ones(FRAME_RATE)] * len(pitches_hz),
-        "loudness_db": [loudness_db] * len(pitches_hz),
-    }
-    return {name: np.array(values, np.float32) for name, values in fields.items()}
-
-
-@pytest.fixture(scope="module")
-def examples():
-    statistics = {"sample_rate": SAMPLE_RATE, "frame_rate": FRAME_RATE}
-    return dataset.Dataset(tones([220.0, 330.0, 440.0]), tones([277.0]), statistics, {})
-
-
 @pytest.fixture(autouse=True, scope="module")
-def _small_and_often():
+def _often():
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(training, "EVALUATE_EVERY", EVERY)
-        monkeypatch.setattr(training, "BATCH_SIZE", 4)
         yield
 
 
-def build(seed=0):
+def build(seed=0, **options):
     tf.keras.utils.set_random_seed(seed)
-    return model.build("small", SMALL)
+    return model.build("small", bindings=SMALL, **options)
 
 
-def train(instrument, examples, folder, steps=STEPS, learning_rate=LEARNING_RATE, **options):
-    return training.train(instrument, examples, folder, steps, learning_rate, **options)
+def train(instrument, folder, steps=STEPS, learning_rate=LEARNING_RATE, **options):
+    return training.train(instrument, EXAMPLES, folder, steps, learning_rate, **options)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(examples, tmp_path_factory):
-    """A run to the end: its instrument, history and folder."""
-    instrument, folder = build(), tmp_path_factory.mktemp("run") / "checkpoints"
-    return instrument, train(instrument, examples, folder), folder
+def undisturbed(tmp_path_factory):
+    """A run to the end: its instrument, history, folder and reports."""
+    instrument, folder, reports = build(), tmp_path_factory.mktemp("run") / "checkpoints", []
+    return instrument, train(instrument, folder, report=reports.append), folder, reports
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory):
+    """The same of the stand-in."""
+    instrument, folder = tiny_training.build(), tmp_path_factory.mktemp("run") / "checkpoints"
+    return instrument, train(instrument, folder), folder
 
 
 @pytest.fixture
-def copied(undisturbed, tmp_path):
+def copied(stand_in, tmp_path):
     """The folder of that run, to go on with or to spoil."""
-    return shutil.copytree(undisturbed[2], tmp_path / "checkpoints")
+    return Path(shutil.copytree(stand_in[2], tmp_path / "checkpoints"))
 
 
 def assert_equal_weights(network, other):
     for found, expected in zip(network.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(found, expected)
 
 
 def checkpoint_names(folder):
-    return sorted(path.stem for path in folder.glob("*.index"))
+    return {path.name for path in folder.glob("step-*")}
+
+
+def stop_at(step, monkeypatch):
+    """Has the stop button pressed while a step is prepared."""
+    draw_batch = training.draw_batch
+
+    def stopped(instrument, examples, seed, at):
+        if at == step:
+            raise KeyboardInterrupt
+        return draw_batch(instrument, examples, seed, at)
+
+    monkeypatch.setattr(training, "draw_batch", stopped)
 
 
 def test_the_loss_falls(undisturbed):
-    _, history, _ = undisturbed
-    assert history.step == [10, 20, 30]
-    assert history.train_loss[-1] < 0.5 * history.train_loss[0]
-    assert history.heldout_loss[-1] < 0.8 * history.heldout_loss[0]
+    _, losses, _, _ = undisturbed
+    assert losses.step == [10, 20, 30]
+    assert losses.train_loss[-1] < 0.5 * losses.train_loss[0]
+    assert losses.heldout_loss[-1] < 0.8 * losses.heldout_loss[0]
 
 
-def test_two_checkpoints_are_kept(undisturbed):
-    assert checkpoint_names(undisturbed[2]) == ["ckpt-20", "ckpt-30"]
+def test_progress_is_reported_with_sound(undisturbed):
+    instrument, losses, _, reports = undisturbed
+    assert [(p.step, p.steps, len(p.history.step)) for p in reports] == [
+        (10, 30, 1),
+        (20, 30, 2),
+        (30, 30, 3),
+    ]
+    assert reports[-1].history == losses and reports[-1].seconds_left == 0.0
+    assert all(p.seconds_left > 0 for p in reports[:-1])
+    np.testing.assert_array_equal(reports[0].original, EXAMPLES.heldout["audio"][0])
+
+    def distance(sound):
+        original = np.abs(np.fft.rfft(reports[0].original))
+        return np.abs(np.abs(np.fft.rfft(sound)) - original).sum()
+
+    assert distance(reports[-1].resynthesis) < distance(reports[0].resynthesis)
+    # The noise aside, it is what the instrument plays.
+    heldout = EXAMPLES.heldout
+    played = instrument.play(heldout["f0_hz"][0], heldout["loudness_db"][0])
+    assert np.corrcoef(played, reports[-1].resynthesis)[0, 1] > 0.9
 
 
-def test_an_interrupted_run_ends_as_the_undisturbed(undisturbed, examples, tmp_path, monkeypatch):
-    """Stopped between two checkpoints, and gone on with by new objects of other weights."""
-    draw_batch, optimizers = training.draw_batch, []
-
-    def interrupted(instrument, examples, seed, step):
-        if step == 13:
-            raise KeyboardInterrupt
-        return draw_batch(instrument, examples, seed, step)
-
-    monkeypatch.setattr(training, "draw_batch", interrupted)
-    assert train(build(), examples, tmp_path).step == [10]
-    assert checkpoint_names(tmp_path) == ["ckpt-10", "ckpt-13"]
-
-    compile_ = training._compile
-
-    def observed(network, optimizer):
-        optimizers.append(optimizer)
-        return compile_(network, optimizer)
-
-    monkeypatch.setattr(training, "draw_batch", draw_batch)
-    monkeypatch.setattr(training, "_compile", observed)
+def test_a_stopped_run_ends_as_the_undisturbed(undisturbed, tmp_path, monkeypatch):
+    """Stopped between two evaluations, and gone on with by new objects of other weights."""
+    with monkeypatch.context() as patch:
+        stop_at(13, patch)
+        assert train(build(), tmp_path).step == [10]
+    assert checkpoint_names(tmp_path) == {"step-10", "step-13"}
     instrument = build(seed=1)
-    history = train(instrument, examples, tmp_path)
-    assert history.step == [10, 20, 30]
+    assert train(instrument, tmp_path) == undisturbed[1]
     assert_equal_weights(instrument.network, undisturbed[0].network)
-    np.testing.assert_allclose(history.heldout_loss, undisturbed[1].heldout_loss, rtol=1e-5)
-    half_cosine = 0.5 * (1 + np.cos(np.pi * (STEPS - 1) / STEPS))  # of the last step
-    floor = training.FINAL_LEARNING_RATE
-    expected = LEARNING_RATE * (floor + (1 - floor) * half_cosine)
-    np.testing.assert_allclose(float(optimizers[0].learning_rate), expected, rtol=1e-5)
 
 
-def test_a_finished_run_is_left_as_it_is(undisturbed, examples, copied, capsys):
-    instrument, reports = build(seed=2), []
-    assert train(instrument, examples, copied, report=reports.append) == undisturbed[1]
-    assert reports == [undisturbed[1]]
-    assert_equal_weights(instrument.network, undisturbed[0].network)
+@pytest.mark.parametrize("when", ["evaluates", "reports"])
+def test_a_run_that_is_stopped_while_it(when, stand_in, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if when == "evaluates":
+            patch.setattr(training._Run, "_listen", stop)
+        train(tiny_training.build(), tmp_path, report=stop)
+    assert checkpoint_names(tmp_path) == {"step-0", "step-10"}
+    instrument = tiny_training.build()
+    assert train(instrument, tmp_path) == stand_in[1]
+    assert_equal_weights(instrument.network, stand_in[0].network)
+
+
+def test_a_seed_gives_the_same_run(stand_in, tmp_path):
+    for seed in (0, 1):
+        instrument = tiny_training.build()
+        assert (train(instrument, tmp_path / str(seed), seed=seed) == stand_in[1]) == (seed == 0)
+    assert train(tiny_training.build(), tmp_path / "again") == stand_in[1]
+
+
+def test_a_finished_run_is_left_as_it_is(stand_in, copied, capsys):
+    instrument, reports = tiny_training.build(seed=2), []
+    assert train(instrument, copied, report=reports.append) == stand_in[1]
+    assert [(p.history, p.step) for p in reports] == [(stand_in[1], 30)]
+    assert_equal_weights(instrument.network, stand_in[0].network)
     assert "Trained for 30 steps already" in "".join(capsys.readouterr())
 
 
-def test_a_run_that_breaks_keeps_the_last_good_checkpoint(undisturbed, examples, copied, refused):
-    instrument = build(seed=3)
-    with refused("before step 40.*smaller learning_rate"):
-        train(instrument, examples, copied, steps=40, learning_rate=1e30)
-    assert_equal_weights(instrument.network, undisturbed[0].network)
-    assert "ckpt-40" not in checkpoint_names(copied)
-    assert tf.train.latest_checkpoint(copied).endswith("ckpt-30")
+def heldout_losses(losses, monkeypatch):
+    """Has these held-out losses measured; returns the weights of each time, as they are added."""
+    weights, left = [], list(losses)
+
+    def listen(run):
+        weights.append(run._instrument.network.get_weights())
+        return left.pop(0), np.zeros(4, np.float32)
+
+    monkeypatch.setattr(training._Run, "_listen", listen)
+    return weights
 
 
-def test_checkpoints_of_another_model(examples, copied, refused):
-    for other in ("ConvDecoder.channels = 9", "ConvDecoder.dilations = (1, 2)"):
-        with refused(f"{copied.name}.*another folder"):
-            train(model.build("small", [*SMALL, other]), examples, copied)
+def test_the_best_weights_are_kept_and_the_last_gone_on_with(tmp_path, monkeypatch):
+    heldout = heldout_losses([3.0, 2.0, 4.0, 5.0, 3.0, 2.0, 4.0, 5.0], monkeypatch)
+    instrument = tiny_training.build()
+    train(instrument, tmp_path / "at once", steps=40)
+    with monkeypatch.context() as patch:
+        stop_at(33, patch)
+        stopped = tiny_training.build()
+        assert train(stopped, tmp_path / "stopped", steps=40).best == (2.0, 20)
+    gone_on = tiny_training.build(seed=1)
+    train(gone_on, tmp_path / "stopped", steps=40)
+    for i, weights in enumerate(heldout[4:]):
+        np.testing.assert_equal(weights, heldout[i])
+    for each in (instrument, stopped, gone_on):
+        np.testing.assert_equal(each.network.get_weights(), heldout[1])
 
 
-def test_damaged_checkpoints(examples, copied, refused):
-    for data in copied.glob("*.data-*"):
-        data.write_bytes(data.read_bytes()[:100])
-    with refused(f"{copied.name}.*another folder"):
-        train(build(), examples, copied)
+def test_a_loss_that_stalls_is_said_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(history, "STALLED_STEPS", 20)
+    heldout_losses([4.0, 2.0, 2.0, 2.0, 2.0, 2.0], monkeypatch)
+    reports = []
+    train(tiny_training.build(), tmp_path, steps=60, report=reports.append)
+    assert ["hardly fallen" in p.says for p in reports] == [False] * 3 + [True] * 3
+    assert "".join(capsys.readouterr()).count("has stalled") == 1
+
+
+def test_a_run_that_breaks_keeps_the_last_good_checkpoint(stand_in, copied, refused):
+    instrument = tiny_training.build(seed=3)
+    with refused("became no number before step 40.*learning_rate.*from step 30"):
+        train(instrument, copied, steps=40, learning_rate=np.inf)
+    assert_equal_weights(instrument.network, stand_in[0].network)
+    assert checkpoint_names(copied) == {"step-20", "step-30"}
+    train(instrument, copied, steps=40)  # as the sentence says
+
+
+def test_a_run_that_diverges_is_stopped(tmp_path, refused):
+    instrument = tiny_training.build()
+    with refused(r"rose to \d+ times its lowest before step 10.*such as 3e\+02.*from step 0"):
+        train(instrument, tmp_path, learning_rate=1000.0)
+    assert_equal_weights(instrument.network, tiny_training.build().network)
+
+
+def test_checkpoints_of_another_model(stand_in, copied, refused):
+    instrument = build()
+    before = instrument.network.get_weights()
+    with refused(f"{copied.name}.*another model's.*another folder"):
+        train(instrument, copied)
+    np.testing.assert_equal(instrument.network.get_weights(), before)
+
+
+def test_a_damaged_checkpoint_is_passed_over(stand_in, copied, capsys):
+    data = next((copied / "step-30").glob("*.data-*"))
+    data.write_bytes(data.read_bytes()[:1000])  # a full disk cuts it short
+    instrument = tiny_training.build(seed=1)
+    assert train(instrument, copied) == stand_in[1]
+    assert_equal_weights(instrument.network, stand_in[0].network)
+    assert "step 30 is damaged: going on from step 20" in "".join(capsys.readouterr())
+
+
+def test_fewer_steps_than_were_done(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(7, patch)
+        assert train(tiny_training.build(), tmp_path).step == []
+    reports = []
+    assert train(tiny_training.build(), tmp_path, steps=5, report=reports.append).step == [7]
+    assert reports[0].says.startswith("Step 7 of 5")
+
+
+def test_no_steps(stand_in, tmp_path, refused):
+    with refused("0 steps are no training"):
+        train(stand_in[0], tmp_path, steps=0)
 
 
 @pytest.mark.parametrize("name, rate", [("sample_rate", 44100), ("frame_rate", 250)])
-def test_a_dataset_of_another_rate(undisturbed, examples, tmp_path, name, rate, refused):
-    statistics = examples.statistics | {name: rate}
-    other = dataset.Dataset(examples.train, examples.heldout, statistics, {})
+def test_a_dataset_of_another_rate(stand_in, tmp_path, name, rate, refused):
+    statistics = EXAMPLES.statistics | {name: rate}
+    other = dataset.Dataset(EXAMPLES.train, EXAMPLES.heldout, statistics, {})
     with refused(f"dataset.*{name}.*{rate}"):
-        train(undisturbed[0], other, tmp_path / "checkpoints")
+        training.train(stand_in[0], other, tmp_path / "checkpoints", STEPS)
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.fixture(scope="module")
-def numbered():
-    """Examples whose audio tells which frame of which example it is."""
-    frames = np.arange(4 * 500, dtype=np.float32).reshape(4, 500)
-    return {"f0_hz": frames, "loudness_db": -frames, "audio": np.repeat(frames, HOP_SIZE, axis=1)}
-
-
-def test_a_batch_is_clips_of_which_all_curves_belong_together(undisturbed, numbered):
-    batch = training.draw_batch(undisturbed[0], numbered, seed=0, step=0)
-    n_frames = int(training.CLIP_SECONDS * FRAME_RATE)
-    assert batch["f0_hz"].shape == batch["loudness_db"].shape == (training.BATCH_SIZE, n_frames)
-    np.testing.assert_array_equal(batch["audio"], np.repeat(batch["f0_hz"], HOP_SIZE, axis=1))
-    np.testing.assert_array_equal(batch["loudness_db"], -batch["f0_hz"].numpy())
-    assert (np.diff(batch["f0_hz"]) == 1).all()  # of one example, and in order
-
-
-def test_batches_come_from_the_seed_and_the_step(undisturbed, numbered):
-    def first_frames(seed, step):
-        return training.draw_batch(undisturbed[0], numbered, seed, step)["f0_hz"][:, 0].numpy()
-
-    np.testing.assert_array_equal(first_frames(0, 7), first_frames(0, 7))
-    assert (first_frames(0, 7) != first_frames(0, 8)).any()
-    assert (first_frames(0, 7) != first_frames(1, 7)).any()
-
-
-def test_batches_reach_all_there_is(undisturbed, numbered):
-    """The first and the last frame of every example among them."""
-    seen = np.concatenate(
-        [training.draw_batch(undisturbed[0], numbered, 0, s)["f0_hz"] for s in range(1000)]
+def test_logs_have_each_step_once(tmp_path, monkeypatch):
+    """As TensorBoard reads them: what was logged after the step that a run starts with is void."""
+    for steps, stopped_before_saving in ((30, 20), (30, None)):
+        with monkeypatch.context() as patch:
+            if stopped_before_saving:
+                patch.setattr(training._Run, "save", killed_at(stopped_before_saving))
+            try:
+                train(tiny_training.build(), tmp_path, steps)
+            except SystemExit:
+                pass
+    logged = {}
+    for path in sorted((tmp_path / "logs").iterdir()):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            if event.session_log.status == tf.compat.v1.SessionLog.START:
+                logged = {key: value for key, value in logged.items() if key[1] < event.step}
+            for value in event.summary.value:
+                assert (value.tag, event.step) not in logged
+                logged[value.tag, event.step] = value
+    for tag in ("train_loss", "heldout_loss", "learning_rate", "steps_a_second"):
+        assert [step for name, step in logged if name == tag] == [10, 20, 30]
+    half_cosine = 0.5 * (1 + np.cos(np.pi * 29 / 30))  # of the last step
+    expected = LEARNING_RATE * (0.05 + 0.95 * half_cosine)
+    assert logged["learning_rate", 30].simple_value == pytest.approx(expected, rel=1e-5)
+    wav = tmp_path / "original.wav"
+    wav.write_bytes(logged["original", 0].audio.encoded_audio_string)
+    np.testing.assert_allclose(
+        soundfile.read(wav)[0], np.clip(EXAMPLES.heldout["audio"][0], -1, 1), atol=1e-4
     )
-    assert {*numbered["f0_hz"][:, 0], *numbered["f0_hz"][:, -1]} <= {*seen.ravel()}
+    assert [step for name, step in logged if name == "resynthesis"] == [10, 20, 30]
+
+
+def killed_at(step):
+    """A `save` that ends the process before that step is saved."""
+    save = training._Run.save
+
+    def end(run):
+        if run.steps.done == step:
+            raise SystemExit
+        save(run)
+
+    return end
+
+
+@pytest.mark.slow
+def test_a_loaded_instrument_is_fine_tuned(undisturbed, tmp_path):
+    """It starts from its weights, and what it says of itself is of the new recordings."""
+    trained = undisturbed[0]
+    trained.statistics, trained.card = tiny_instrument.STATISTICS, {"name": "the first"}
+    model.save(trained, tmp_path / "bundle")
+    tuned, anew = model.load(tmp_path / "bundle"), build()
+    assert tuned.card
+    other = dataset.Dataset(tones([250.0]), tones([300.0]), EXAMPLES.statistics, {})
+    losses = [
+        training.train(instrument, other, tmp_path / f"{i}", EVERY, 0.01).heldout_loss[0]
+        for i, instrument in enumerate((tuned, anew))
+    ]
+    assert losses[0] < 0.7 * losses[1]
+    assert tuned.statistics == other.statistics and tuned.card == {}
+
+
+def test_half_precision_scales_the_loss_and_goes_on_with_the_scale(stand_in, tmp_path, monkeypatch):
+    """Its gradients would vanish in float16: with them unscaled nothing would be learned."""
+    half = {"dtype": "mixed_float16", "loss_weight": 1e-6}
+    at_once = tiny_training.build(**half)
+    expected = train(at_once, tmp_path / "at once")
+    assert expected.heldout_loss[-1] < 0.9 * expected.heldout_loss[0]
+    with monkeypatch.context() as patch:
+        stop_at(13, patch)
+        train(tiny_training.build(**half), tmp_path / "stopped")
+    gone_on = tiny_training.build(seed=1, **half)
+    assert train(gone_on, tmp_path / "stopped") == expected
+    assert_equal_weights(gone_on.network, at_once.network)
+
+
+@pytest.mark.slow
+def test_an_instrument_in_half_precision(undisturbed, tmp_path):
+    """Its loss falls as in full precision, and its weights are float32 all the while."""
+    instrument = build(precision="mixed_float16")
+    found = train(instrument, tmp_path)
+    np.testing.assert_allclose(found.heldout_loss, undisturbed[1].heldout_loss, rtol=0.1)
+    assert {weights.dtype for weights in instrument.network.weights} == {tf.float32}
+
+
+@pytest.mark.slow
+def test_killed_at_20_moments(tmp_path, monkeypatch):
+    """Nothing is lost but the steps since the last save, whatever a process was just doing.
+
+    At 10 moments it is killed from outside, in or between two steps. At 10 it kills itself before
+    the nth time that it touches the disk while it saves.
+    """
+    root = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, [root.parent, root])))
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    (_, threads), *_, (end, undisturbed) = killed_training.Life(tmp_path / "undisturbed").until()
+    assert (end, threads) == ("done", 1)
+    folder, random, reached, saved = tmp_path / "killed", np.random.default_rng(0), 0, 0
+    for life in range(20):
+        if life % 2:
+            told = killed_training.Life(folder, dies_at=random.integers(1, 31)).until()
+            assert told[-1][0] == "saving"
+        else:
+            process = killed_training.Life(folder)
+            process.until("trained", times=random.integers(1, 9))
+            told = process.kill(after_seconds=random.uniform(0.0, 0.01))
+        steps = {word: step for word, step in told[::-1]}  # the first of each word
+        assert steps["restored"] >= saved
+        assert reached - steps["restored"] <= killed_training.EVERY
+        steps |= dict(told)  # and now the last
+        assert "done" not in steps
+        reached, saved = steps.get("trained", steps["restored"]), steps.get("saved", saved)
+    *_, (end, gone_on) = killed_training.Life(folder).until()
+    assert end == "done"
+    np.testing.assert_equal(gone_on, undisturbed)
+    assert not list(folder.glob(".*"))
+
+
+@pytest.mark.slow
+def test_two_devices(tmp_path):
+    """As on one, where there is no noise; with noise, stopped and gone on with as at once."""
+    command = [sys.executable, Path(__file__).with_name("two_devices.py"), tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    for name in ("train_loss", "heldout_loss"):
+        np.testing.assert_allclose(found["two"][name], found["one"][name], rtol=1e-5)
+    assert found["stopped"]["step"] == [10, 20] and found["gone on"] == found["at once"]
+    assert found["gone on"] != found["two"]
+    assert found["noises"][0] != found["noises"][1]
+    assert np.isfinite(found["instrument"]["heldout_loss"]).all()
+    assert "within `with strategy.scope():`" in found["refused"]
+
+
+@pytest.mark.slow
+def test_from_the_command_line(tmp_path, monkeypatch, capsys):
+    """From recordings to a bundle, gone on with, and to a bundle fine-tuned from that."""
+    monkeypatch.setattr(training, "EVALUATE_EVERY", 2)
+    gin = tmp_path / "gin"
+    shutil.copytree(model.CONFIGS, gin)
+    (gin / "tiny.gin").write_text("\n".join(["include 'small.gin'", *SMALL]))
+    monkeypatch.setattr(model, "CONFIGS", gin)
+    (tmp_path / "data").mkdir()
+    for i, f0_hz in enumerate((220.0, 330.0)):
+        audio = 0.3 * librosa.chirp(fmin=f0_hz, fmax=2 * f0_hz, sr=SAMPLE_RATE, duration=5.0)
+        soundfile.write(tmp_path / "data" / f"{i}.wav", audio, SAMPLE_RATE)
+
+    def run(name, **options):
+        arguments = {"data": tmp_path / "data", "save": tmp_path / name, **options}
+        code = training.main([f"--{key}={value}" for key, value in arguments.items()])
+        return code, capsys.readouterr()
+
+    code, printed = run("flute", config="tiny", steps=2, seed=3)
+    assert code == 0
+    for line in ("Instrument: ", "Dataset: ", "Training: ", "Held out: loudness_l1_db", "Bundle: "):
+        assert sum(each.startswith(line) for each in printed.out.splitlines()) == 1, printed.out
+    before = model.load(tmp_path / "flute" / "flute.zip")
+    assert before.card["name"] == "flute" and before.card["steps"] == 2
+    assert before.card["training_data"]["files"] == 2
+    assert run("flute", config="tiny", steps=4, seed=3)[0] == 0
+    assert model.load(tmp_path / "flute" / "flute").card["steps"] in (2, 4)
+    assert run("tuned", **{"from": tmp_path / "flute" / "flute.zip"}, steps=2)[0] == 0
+    assert model.load(tmp_path / "tuned" / "tuned").parameters == before.parameters
+
+    code, printed = run("flute", config="autoencoder", steps=4)
+    assert code == 2 and printed.err.strip().endswith("choose another folder.")
+    code, printed = run("none", data=tmp_path / "nowhere")
+    assert code == 2 and printed.err.strip().endswith(".") and "nowhere" in printed.err

@@ -1,0 +1,80 @@
+"""What a training has come to: its losses so far, and how that is said."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+STALLED_STEPS = 500  # in which the held-out loss fell by less ...
+STALLED_SHARE = 0.005  # ... than this share
+
+
+@dataclass(frozen=True)
+class History:
+    """Losses over the steps so far, those of earlier calls included: lists of equal length."""
+
+    step: list = field(default_factory=list)
+    train_loss: list = field(default_factory=list)
+    heldout_loss: list = field(default_factory=list)
+
+    def and_then(self, step, train_loss, heldout_loss):
+        """The history one evaluation later."""
+        return History(
+            [*self.step, step],
+            [*self.train_loss, train_loss],
+            [*self.heldout_loss, heldout_loss],
+        )
+
+    @property
+    def best(self):
+        """The lowest held-out loss and its step; infinity and 0 before the first evaluation."""
+        return min(zip(self.heldout_loss, self.step, strict=True), default=(np.inf, 0))
+
+    @property
+    def has_stalled(self):
+        """Whether the held-out loss has hardly fallen for `STALLED_STEPS`."""
+        steps = np.array(self.step)
+        before = np.array(self.heldout_loss)[steps <= (steps[-1:] - STALLED_STEPS)]
+        return len(before) > 0 and self.best[0] > (1 - STALLED_SHARE) * before.min()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is, after an evaluation.
+
+    Attributes:
+      history: The `History` up to now.
+      original: Audio [n_samples] of one held-out example, the same each time.
+      resynthesis: Audio [n_samples] of its curves, played with the weights of now.
+      step, steps: How many steps are done, and how many there will be.
+      seconds_left: Until then; NaN where nothing could be timed yet.
+    """
+
+    history: History
+    original: np.ndarray
+    resynthesis: np.ndarray
+    step: int
+    steps: int
+    seconds_left: float
+
+    @property
+    def says(self):
+        """One sentence: the time left, the held-out loss, its best, and whether it still falls."""
+        loss, (best, best_step) = self.history.heldout_loss[-1], self.history.best
+        left = "" if np.isnan(self.seconds_left) else f", {_duration(self.seconds_left)} left"
+        at_best = "its best" if loss == best else f"at its best {best:.2f}, at step {best_step:,}"
+        stalled = f"; {STALLED}" if self.history.has_stalled else ""
+        return (
+            f"Step {self.step:,} of {self.steps:,}{left}: the held-out loss is {loss:.2f}, "
+            f"{at_best}{stalled}."
+        )
+
+
+STALLED = f"it has hardly fallen for {STALLED_STEPS} steps, you may stop and keep the best"
+
+
+def _duration(seconds):
+    """About how long that is."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
