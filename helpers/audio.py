@@ -3,6 +3,7 @@
 Audio is mono float32 in [-1, 1], shape [n_samples], with its sample rate in Hz beside it.
 """
 
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import av
 import librosa
 import numpy as np
 import soundfile
+import soxr
 
 from helpers.config import MAX_SECONDS
 from helpers.errors import InputError
 from helpers.files import replacing
 
 EXTENSIONS = tuple(
-    ".wav .flac .mp3 .ogg .m4a .opus .aac .aif .aiff .caf .wma "
-    ".mp4 .mov .webm".split()  # of films the sound is taken
+    ".wav .flac .mp3 .ogg .m4a .opus .aac .aif .aiff .aifc .amr .ape .au .caf .m4b .mka .mp2 .oga "
+    ".w64 .weba .wma .wv .3gp .avi .m4v .mkv .mov .mp4 .webm".split()  # of films the sound is taken
 )
 MIN_SECONDS = 0.25
 SILENCE_PEAK = 10 ** (-70 / 20)
@@ -27,7 +29,7 @@ def load(path, sample_rate=None, max_seconds=MAX_SECONDS):
     """Reads a sound file of any common format, mixed to mono and checked.
 
     Args:
-      path: File to read; libsndfile's formats first, then whatever FFmpeg knows.
+      path: File to read, of whatever format FFmpeg knows.
       sample_rate: Rate in Hz to resample to; None keeps the file's own.
       max_seconds: The longest that is taken.
 
@@ -38,15 +40,35 @@ def load(path, sample_rate=None, max_seconds=MAX_SECONDS):
     Raises:
       InputError: The file is missing, not sound, empty, silent, too short or too long.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"There is no file {path}: check the name and the folder.")
-    audio, file_rate = _decode(path, max_seconds)
-    _check(audio, file_rate, path.name, max_seconds)
-    sample_rate = sample_rate or file_rate
-    if sample_rate != file_rate:
-        audio = resample(audio, file_rate, sample_rate)
-    return audio / max(1.0, np.abs(audio).max()), sample_rate
+    blocks, rates = zip(*_blocks(path, sample_rate, max_seconds), strict=True)
+    audio = np.concatenate(blocks)
+    return audio / max(1.0, np.abs(audio).max()), rates[0]
+
+
+def load_to_disk(path, sample_rate=None):
+    """What `load` gives, for files of hours: read into a temporary file instead of memory.
+
+    Args:
+      path: File to read.
+      sample_rate: Rate in Hz to resample to; None keeps the file's own.
+
+    Returns:
+      Audio of shape [n_samples], a numpy.memmap that takes memory where it is looked at, and its
+      sample rate in Hz. The temporary file goes when the array does.
+
+    Raises:
+      InputError: As `load`, except that nothing is too long.
+    """
+    peak = 1.0
+    with tempfile.TemporaryFile() as file:
+        for block, rate in _blocks(path, sample_rate, np.inf):  # noqa: B007  the rate is given back
+            file.write(block.tobytes())
+            peak = max(peak, np.abs(block).max(initial=0.0))
+        file.flush()
+        audio = np.memmap(file, np.float32, "r+")
+    if peak > 1.0:
+        audio /= peak
+    return audio, rate
 
 
 def resample(audio, sample_rate, new_sample_rate):
@@ -93,61 +115,73 @@ def find(folder):
     return found
 
 
-def _decode(path, max_seconds):
-    """Audio [n_samples] and rate of a file; of one that is too long, a little more than allowed."""
-    try:
-        with soundfile.SoundFile(path) as file:
-            n_most = -1 if np.isinf(max_seconds) else int(max_seconds * file.samplerate) + 1
-            audio = file.read(n_most, dtype="float32", always_2d=True)
-            return audio.mean(axis=1), file.samplerate
-    except soundfile.LibsndfileError:
-        return _decode_with_ffmpeg(path, max_seconds)
+def _blocks(path, sample_rate, max_seconds):
+    """Yields a file block by block, mono [n_samples] and resampled, with the rate; then checks."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no file {path}: check the name and the folder.")
+    n_samples = n_broken = 0
+    peak, resampler = 0.0, None
+    for block, file_rate in _decode(path):
+        n_samples += len(block)
+        n_broken += np.count_nonzero(~np.isfinite(block))
+        peak = max(peak, np.abs(block).max(initial=0.0))
+        if n_samples > max_seconds * file_rate:
+            raise InputError(
+                f"{path.name} is longer than {max_seconds / 60:g} minutes: cut it into shorter "
+                "pieces."
+            )
+        if sample_rate in (None, file_rate):
+            yield block, file_rate
+        else:
+            # What `resample` uses, to the same samples, with a memory of the block before.
+            resampler = resampler or soxr.ResampleStream(file_rate, sample_rate, 1, quality="HQ")
+            yield resampler.resample_chunk(block), sample_rate
+    _check(n_samples / file_rate, n_broken, peak, path.name)
+    if resampler:
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True), sample_rate
 
 
-def _decode_with_ffmpeg(path, max_seconds):
-    """Decodes what libsndfile cannot, and of a damaged file what comes before the damage."""
-    blocks, seconds, damaged = [np.zeros(0, np.float32)], 0.0, False
+def _decode(path):
+    """Yields a file as mono blocks with its rate, of a damaged file what precedes the damage.
+
+    FFmpeg decodes to the same samples as libsndfile, whose Python package reads MP3 wrongly when
+    it is read in blocks (soundfile 0.14), and knows more formats.
+    """
+    n_samples, damaged = 0, False
     try:
         with av.open(str(path)) as container:
-            sample_rate = container.streams.audio[0].rate
-            resampler = av.AudioResampler(format="fltp", rate=sample_rate)
+            rate = container.streams.audio[0].rate
+            resampler = av.AudioResampler(format="fltp", rate=rate)
             for frame in container.decode(audio=0):
                 # Mixed here: FFmpeg's own mix of two equal channels is 3 dB louder than each.
-                blocks += [block.to_ndarray().mean(axis=0) for block in resampler.resample(frame)]
-                seconds += frame.samples / frame.sample_rate
-                if seconds > max_seconds:
-                    break
+                for block in resampler.resample(frame):
+                    n_samples += block.samples
+                    yield block.to_ndarray().mean(axis=0), rate
     except (av.FFmpegError, IndexError):  # IndexError: no audio stream
         damaged = True
-    if not seconds:
+    if not n_samples:
         raise InputError(
-            f"{path.name} is not a sound file, or it is damaged from the start: export it again "
-            "as WAV."
+            f"{path.name} is not a sound file, is empty, or is damaged from the start: export it "
+            "again as WAV."
         )
     if damaged:
         warnings.warn(
-            f"{path.name} is damaged after {seconds:.1f} s: what comes before is used.",
+            f"{path.name} is damaged after {n_samples / rate:.1f} s: what comes before is used.",
             stacklevel=2,
         )
-    return np.concatenate(blocks), sample_rate
 
 
-def _check(audio, sample_rate, name, max_seconds):
-    """Says in one sentence why decoded audio [n_samples] is no use, if so."""
-    seconds = len(audio) / sample_rate
+def _check(seconds, n_broken, peak, name):
+    """Says in one sentence why decoded audio is no use, if so."""
     if seconds < MIN_SECONDS:
         raise InputError(
             f"{name} holds {seconds:.2f} s of sound: choose one of at least {MIN_SECONDS} s."
         )
-    if seconds > max_seconds:
+    if n_broken:
         raise InputError(
-            f"{name} is longer than {max_seconds / 60:g} minutes: cut it into shorter pieces."
-        )
-    broken = np.count_nonzero(~np.isfinite(audio))
-    if broken:
-        raise InputError(
-            f"{name} has {broken} samples that are not numbers: export it again from the program "
+            f"{name} has {n_broken} samples that are not numbers: export it again from the program "
             "that made it."
         )
-    if np.abs(audio).max() < SILENCE_PEAK:
+    if peak < SILENCE_PEAK:
         raise InputError(f"{name} is silent: check the microphone, or choose another file.")

@@ -17,7 +17,10 @@ RECORDINGS = DATA / "recordings"
 RESULTS = ROOT / "results"
 # Datasets, checkpoints and bundles of one's own; quick runs keep theirs apart.
 RUNS = RESULTS / "quick_runs" if QUICK else ROOT / "runs"
+# Pitch of what was listened to before, so that it is not done again; may be deleted at any time.
+CACHE = ROOT / "runs" / "cache"
 UPLOADS = DATA / "my_audio"
+RECORDED_SETS = DATA / "my_recordings"  # of each instrument to be learned, a folder
 
 SAMPLE_RATE = 16000  # Hz
 FRAME_RATE = 125  # feature frames a second

@@ -1,14 +1,23 @@
 """Audio to the curves that a model is conditioned on: f0 and loudness, frame by frame."""
 
+import functools
+import hashlib
+import itertools
+import sys
+import threading
 import zipfile
+import zlib
+from collections import deque
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 import librosa
 import numpy as np
+from tqdm.auto import tqdm
 
 from helpers import audio as sound
-from helpers import pitch
+from helpers import config, crepe, pitch
 from helpers.config import FRAME_RATE, SAMPLE_RATE, VOICED_CONFIDENCE
 from helpers.errors import InputError
 from helpers.files import replacing
@@ -18,6 +27,8 @@ N_FFT = 512  # samples, at 16 kHz
 PROFILE = "ddsp-2"  # loudness as ddsp defines it since its version 2.0
 CURVES = ("times_s", "f0_hz", "confidence", "loudness_db")
 QUIETEST_VOICED_DB = -60.0  # below the clip's loudest frame, where CREPE finds pitch in hiss
+PIECE_SECONDS = 60.0  # of a file that are listened to at once, and kept together
+CONTEXT_SECONDS = 0.5  # before and after a piece, so that its edges are heard as in the whole
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,51 @@ def extract(audio, sample_rate, frame_rate=FRAME_RATE, crepe_model="tiny", progr
         loudness_db=loudness_db,
         frame_rate=frame_rate,
     )
+
+
+def listen(files, sample_rate=SAMPLE_RATE, frame_rate=FRAME_RATE, crepe_model="tiny", workers=2):
+    """Reads and tracks sound files in parallel, and remembers what it heard.
+
+    Memory stays the same for any number of files of any length: audio lies on disk, files are
+    heard minute by minute, and at most `workers` are ahead of the one that is taken. What was
+    heard of the same samples with the same settings before comes from `config.CACHE`, so that
+    work which was stopped goes on where it was.
+
+    Args:
+      files: Paths, a list; taken in their order.
+      sample_rate: Of the audio that is given back, in Hz.
+      frame_rate: Frames a second.
+      crepe_model: CREPE's size for the pitch.
+      workers: Files at a time. More than two do not help: CREPE itself takes all processors.
+
+    Yields:
+      Each path with a finished Future, whose `result()` is the file's audio [n_samples] (see
+      `audio.load_to_disk`) and `Features`, or raises the InputError that tells why it is no use.
+
+    Raises:
+      InputError: A frame would not be a whole number of samples at 16 kHz or at `sample_rate`, or
+        CREPE has no such size.
+    """
+    for rate in (SAMPLE_RATE, sample_rate):
+        hop_size(rate, frame_rate)
+    crepe.build_and_load_model(crepe_model)  # before two threads want it
+    settings = (sample_rate, frame_rate, crepe_model)
+    stopped = threading.Event()
+    executor = ThreadPoolExecutor(workers)
+    with tqdm(total=len(files), desc="listening", unit="file") as bar:
+        try:
+            waiting, ahead = iter(files), deque()
+            for _ in files:
+                for path in itertools.islice(waiting, workers + 1 - len(ahead)):
+                    file = executor.submit(_listen_to, path, settings, stopped, bar)
+                    ahead.append((path, file))
+                while wait([ahead[0][1]], timeout=1.0).not_done:
+                    bar.refresh()  # here, not by the workers: not every display likes threads
+                bar.update()
+                yield ahead.popleft()
+        finally:
+            stopped.set()
+            executor.shutdown(wait=False, cancel_futures=True)
 
 
 def loudness(audio, sample_rate, frame_rate=FRAME_RATE):
@@ -135,7 +191,56 @@ def load(path):
             return Features(
                 **{name: arrays[name] for name in CURVES}, frame_rate=int(arrays["frame_rate"])
             )
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error):
         raise InputError(
             f"{path} holds no features: choose the .npz file that was saved with them."
         ) from None
+
+
+def _listen_to(path, settings, stopped, bar):
+    """A file's audio and features, unless it is `stopped` meanwhile; the bar tells where it is."""
+    sample_rate, frame_rate, _ = settings
+    audio, _ = sound.load_to_disk(path, sample_rate)
+    hop = hop_size(sample_rate, frame_rate)
+    n_frames = 1 + len(audio) // hop
+    n_pieces = int(np.ceil(n_frames / (PIECE_SECONDS * frame_rate)))
+    edges = np.linspace(0, n_frames, n_pieces + 1).astype(int)
+    context = int(CONTEXT_SECONDS * frame_rate)
+    pieces = []
+    for start, end in zip(edges[:-1], edges[1:], strict=True):
+        if stopped.is_set():
+            raise CancelledError
+        bar.set_postfix_str(f"{path.name}: {len(pieces)}/{n_pieces} min", refresh=False)
+        first = max(0, start - context)
+        curves = _remembered(audio[first * hop : (end + context) * hop], *settings)
+        pieces.append([getattr(curves, name)[start - first : end - first] for name in CURVES])
+    _, f0_hz, confidence, loudness_db = map(np.concatenate, zip(*pieces, strict=True))
+    quiet = loudness_db < loudness_db.max() + QUIETEST_VOICED_DB
+    f0_hz = np.where(quiet, np.float32(np.nan), f0_hz)
+    return audio, Features(
+        np.arange(n_frames) / frame_rate, f0_hz, confidence, loudness_db, frame_rate
+    )
+
+
+def _remembered(audio, *settings):
+    """`extract`, from the cache if it heard the same before."""
+    path = config.CACHE / f"{_key(audio, *settings)}.npz"
+    try:
+        return load(path)
+    except InputError:  # not there yet, or damaged
+        curves = extract(audio, *settings)
+        save(curves, path)
+        return curves
+
+
+def _key(audio, *settings):
+    """A name for all that the features of audio depend on, the program included."""
+    key = hashlib.sha256(repr((PROFILE, settings)).encode() + _program())
+    key.update(np.ascontiguousarray(audio))
+    return key.hexdigest()
+
+
+@functools.cache
+def _program():
+    modules = (sys.modules[__name__], pitch, crepe)
+    return b"".join(Path(module.__file__).read_bytes() for module in modules)

@@ -170,7 +170,7 @@ def _levels_of_files(ax, files):
     ax.vlines(places, noise_db, notes_db, color=GREY, lw=1, alpha=0.5)
     ax.plot(places, notes_db, "o", ms=4, color=ORANGE, label="notes")
     ax.plot(places, noise_db, "o", ms=4, color=GREY, label="noise in the pauses")
-    ax.set(ylabel="level (dB of full scale)", ylim=(-105, 0), xlim=(-0.5, len(files) - 0.5))
+    ax.set(ylabel="level (dB of full scale)", ylim=(-105, 0), xlim=(-0.5, max(1, len(files)) - 0.5))
     if len(files) <= MOST_NAMES:
         ax.set_xticks(places, [_shortened(file.name) for file in files], rotation=20, ha="right")
         ax.set(xlabel="file", title="How loud")

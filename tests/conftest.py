@@ -3,7 +3,16 @@ import os
 
 import pytest
 
+from helpers import config
 from helpers.errors import InputError
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    """Tests hear for themselves, and leave nothing in the user's cache."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(config, "CACHE", tmp_path_factory.mktemp("cache"))
+        yield
 
 
 def need(condition, reason):

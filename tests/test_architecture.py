@@ -49,7 +49,8 @@ MAY_IMPORT = {
     "evaluate": {"features"},
     "transfer": {"features", "model"},
     "capture": {"audio"},
-    "widgets": {"plots", "capture"},
+    "uploads": set(),
+    "widgets": {"plots", "capture", "uploads"},
 }
 STANDARD_LIBRARY_ONLY = {"__init__", "config", "errors", "files", "install"}
 

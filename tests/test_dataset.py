@@ -1,7 +1,9 @@
 """A folder of recordings to examples: held against the recordings, NumPy and ddsp's own reader."""
 
-import dataclasses
 import json
+import shutil
+import threading
+import tracemalloc
 
 import librosa
 import numpy as np
@@ -9,8 +11,9 @@ import pytest
 import soundfile
 
 from helpers import audio as sound
-from helpers import dataset
+from helpers import config, dataset, features, pitch
 from helpers.ddsp_import import ddsp
+from helpers.tensorflow_import import tf
 
 SAMPLE_RATE, FRAME_RATE, HOP_SIZE = 16000, 125, 128
 LENGTHS = {"audio": 64000, "f0_hz": 500, "f0_confidence": 500, "loudness_db": 500}
@@ -30,6 +33,14 @@ def play(notes_hz, note_seconds=1.0, sample_rate=SAMPLE_RATE, seed=0):
         parts += [0.2 * fade * np.sum(harmonics, axis=0), np.zeros(len(times_s) // 4)]
     audio = np.concatenate(parts)
     return audio + np.random.default_rng(seed).normal(0, 1e-4, len(audio))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Nothing that was heard in earlier runs counts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "CACHE", tmp_path_factory.mktemp("cache"))
+        yield config.CACHE
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +92,12 @@ def place(example, recording):
     windows = recording[starts[:, None] + np.arange(200)]
     found = np.flatnonzero((windows == example["audio"][:200]).all(axis=1))
     return int(starts[found[0]]) if len(found) else None
+
+
+def parsed(path):
+    """The examples in a TFRecord file as TensorFlow reads them."""
+    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    return [tf.train.Example.FromString(record).features.feature for record in records]
 
 
 def everything_in(folder):
@@ -161,13 +178,18 @@ def test_nothing_held_out_is_trained_on(prepared):
 
 
 @pytest.mark.parametrize("n_segments", [2, 3, 5, 10, 11, 20, 57])
-def test_a_tenth_is_held_out_and_at_least_one(n_segments):
-    segments = [[{name: np.full(9, i) for name in dataset.FIELDS}] for i in range(n_segments)]
-    train, heldout = dataset._split(segments)
-    assert len(heldout["audio"]) == pytest.approx(n_segments / 10, abs=0.91)
-    assert len(heldout["audio"]) >= 1
-    both = [*train["audio"][:, 0], *heldout["audio"][:, 0]]
-    assert sorted(both) == list(range(n_segments))
+def test_a_tenth_is_held_out_and_at_least_one(n_segments, tmp_path):
+    segments = (
+        [{name: np.full(9, i, np.float32) for name in dataset.FIELDS}] for i in range(n_segments)
+    )
+    counted, played = dataset._write(segments, SAMPLE_RATE, tmp_path)
+    train, heldout = (
+        [example["f0_hz"].float_list.value[0] for example in parsed(tmp_path / f"{name}.tfrecord")]
+        for name in ("train", "heldout")
+    )
+    assert len(heldout) == pytest.approx(n_segments / 10, abs=0.91) and len(heldout) >= 1
+    assert sorted([*train, *heldout]) == list(range(counted)) == list(range(n_segments))
+    np.testing.assert_array_equal(played["f0_hz"][:, 0], train)
 
 
 def test_a_short_note_has_silence_after_it(recordings, examples):
@@ -201,13 +223,35 @@ def test_statistics_are_those_of_the_training_examples(prepared):
     assert librosa.midi_to_hz(statistics["pitch_midi"]["low"]) > 180
 
 
-def test_what_is_loaded_is_what_was_prepared(prepared):
+def test_tensorflow_reads_what_is_mapped(prepared):
     made, folder = prepared
-    loaded = dataset.load(folder)
     for group in ("train", "heldout"):
-        for name in LENGTHS:
-            np.testing.assert_array_equal(getattr(loaded, group)[name], getattr(made, group)[name])
-    assert loaded.statistics == made.statistics and loaded.passed_over == made.passed_over
+        examples = parsed(folder / f"{group}.tfrecord")
+        for name, length in LENGTHS.items():
+            mapped = getattr(made, group)[name]
+            assert isinstance(mapped, np.memmap) and mapped.shape == (len(examples), length)
+            for row, example in zip(mapped, examples, strict=True):
+                np.testing.assert_array_equal(row, example[name].float_list.value)
+
+
+def test_what_is_prepared_can_be_used_while_it_is_replaced(notes, tmp_path):
+    """As in a notebook, where a variable still holds the former dataset."""
+    former = dataset.prepare(notes, tmp_path / "dataset")
+    before = np.array(former.train["audio"])
+    dataset.prepare(notes, tmp_path / "dataset", frame_rate=250)
+    np.testing.assert_array_equal(former.train["audio"], before)
+    assert dataset.load(tmp_path / "dataset").train["f0_hz"].shape == (1, 1000)
+
+
+def test_what_is_not_a_dataset_of_this_version_is_refused(prepared, tmp_path, refused):
+    content = (prepared[1] / "train.tfrecord").read_bytes()
+    middle = len(content) // 2
+    spoilt = [b"", content[:-1], content[:middle], bytes(len(content)), content[100:] + bytes(100)]
+    shutil.copytree(prepared[1], tmp_path / "dataset")
+    for bytes_of_it in spoilt:
+        (tmp_path / "dataset" / "train.tfrecord").write_bytes(bytes_of_it)
+        with refused("train.tfrecord is damaged or of another version: prepare the dataset again"):
+            dataset.load(tmp_path / "dataset")
 
 
 def test_the_same_folder_gives_the_same_dataset(notes, tmp_path):
@@ -251,8 +295,8 @@ def test_a_failing_prepare_leaves_the_former_dataset(notes, tmp_path, monkeypatc
     former = dataset.prepare(notes, tmp_path / "dataset")
     before = everything_in(tmp_path)
 
-    def write_half(fields, sample_rate, path):
-        path.write_bytes(b"half")
+    def write_half(segments, sample_rate, folder):
+        (folder / "train.tfrecord").write_bytes(b"half")
         raise error
 
     monkeypatch.setattr(dataset, "_write", write_half)
@@ -319,12 +363,101 @@ def test_a_folder_without_dataset_is_refused(prepared, tmp_path, refused):
         dataset.load(tmp_path)
 
 
-def test_names_in_any_language_are_kept(prepared, tmp_path):
-    folder = tmp_path / "dataset"
-    folder.mkdir()
-    sentences = {"Flöte ♯1.wav": "Flöte ♯1.wav is silent."}
-    for name in dataset.FILES:
-        (folder / name).write_bytes((prepared[1] / name).read_bytes())
-    dataset._save(dataclasses.replace(prepared[0], passed_over=sentences), folder)
-    assert dataset.load(folder).passed_over == sentences
-    assert json.loads((folder / "passed_over.json").read_text(encoding="utf-8")) == sentences
+def test_names_in_any_language_are_kept(notes, tmp_path):
+    for path in notes.iterdir():
+        shutil.copy(path, tmp_path)
+    soundfile.write(tmp_path / "Flöte ♯1.wav", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    made = dataset.prepare(tmp_path, tmp_path / "dataset")
+    assert list(made.passed_over) == ["Flöte ♯1.wav"]
+    text = (tmp_path / "dataset" / "passed_over.json").read_text(encoding="utf-8")
+    assert json.loads(text) == made.passed_over and "Flöte ♯1.wav" in text
+
+
+@pytest.fixture
+def tracked(monkeypatch, tmp_path):
+    """The seconds of what CREPE listens to, call by call, with nothing remembered so far."""
+    monkeypatch.setattr(config, "CACHE", tmp_path / "cache")
+    seconds = []
+
+    def track(audio, *args, track=pitch.track, **options):
+        seconds.append(len(audio) / SAMPLE_RATE)
+        return track(audio, *args, **options)
+
+    monkeypatch.setattr(pitch, "track", track)
+    return seconds
+
+
+def test_what_was_heard_is_not_listened_to_again(notes, tmp_path, tracked):
+    once = dataset.prepare(notes, tmp_path / "once")
+    assert len(tracked) == 2
+    again = dataset.prepare(notes, tmp_path / "again")
+    assert len(tracked) == 2
+    np.testing.assert_array_equal(once.train["f0_hz"], again.train["f0_hz"])
+    dataset.prepare(notes, tmp_path / "again", frame_rate=250)
+    assert len(tracked) == 4
+
+
+def test_a_stopped_prepare_goes_on_where_it_was(notes, tmp_path, tracked, monkeypatch):
+    folder = tmp_path / "recordings"
+    shutil.copytree(notes, folder)
+    soundfile.write(folder / "c.wav", play([330.0]), SAMPLE_RATE)
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "_examples", stop)  # when the first file is cut up
+        with pytest.raises(KeyboardInterrupt):
+            dataset.prepare(folder, tmp_path / "dataset", workers=1)
+    assert not (tmp_path / "dataset").exists()
+    dataset.prepare(folder, tmp_path / "dataset")
+    assert len(tracked) <= 4  # once each, and again what was being listened to
+
+
+def test_the_order_is_that_of_the_names(notes, tmp_path, tracked, monkeypatch):
+    """Whichever file is done first: here the first waits for the second."""
+    second_is_done = threading.Event()
+    alone = dataset.prepare(notes, tmp_path / "alone", workers=1)
+
+    def load(path, *rate, load=sound.load_to_disk):
+        if path.name == "a.wav":
+            assert second_is_done.wait(60)
+        loaded = load(path, *rate)
+        if path.name == "b.wav":
+            second_is_done.set()
+        return loaded
+
+    monkeypatch.setattr(sound, "load_to_disk", load)
+    together = dataset.prepare(notes, tmp_path / "together", workers=2)
+    for group in ("train", "heldout"):
+        for name in LENGTHS:
+            np.testing.assert_array_equal(
+                getattr(alone, group)[name], getattr(together, group)[name]
+            )
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_recordings(tmp_path, monkeypatch):
+    """One file of two minutes against three, one of them of twenty minutes."""
+
+    def track(audio, sample_rate, frame_rate, **options):
+        n_frames = 1 + len(audio) * frame_rate // sample_rate
+        return np.full(n_frames, 220, np.float32), np.full(n_frames, 0.9, np.float32)
+
+    monkeypatch.setattr(pitch, "track", track)
+    monkeypatch.setattr(dataset, "_serialise", lambda example: b"")  # takes nothing but time
+    peaks_mb = []
+    for name, minutes in (("short", [2]), ("long", [1, 20, 1])):
+        (tmp_path / name).mkdir()
+        for i, n_minutes in enumerate(minutes):
+            noise = np.random.default_rng(i).normal(0, 0.1, n_minutes * 60 * SAMPLE_RATE)
+            soundfile.write(tmp_path / name / f"{i}.wav", noise, SAMPLE_RATE)
+        monkeypatch.setattr(config, "CACHE", tmp_path / f"{name} cache")
+        tracemalloc.start()
+        heard = features.listen(sorted((tmp_path / name).iterdir()))
+        segments = dataset._segments(heard, tmp_path, SAMPLE_RATE, FRAME_RATE, {})
+        dataset._write(segments, SAMPLE_RATE, tmp_path)
+        peaks_mb.append(tracemalloc.get_traced_memory()[1] / 2**20)
+        tracemalloc.stop()
+    audio_mb = 20 * 60 * SAMPLE_RATE * 4 / 2**20
+    assert peaks_mb[1] - peaks_mb[0] < 0.25 * audio_mb, peaks_mb

@@ -6,8 +6,9 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
-from helpers import crepe, features
+from helpers import config, crepe, features, pitch
 from helpers.ddsp_import import ddsp
 
 SAMPLE_RATE = 16000
@@ -212,3 +213,117 @@ def test_what_holds_no_features_is_refused(curves, tmp_path, refused):
     for path in paths:
         with refused(f"{path.name} holds no features: choose the .npz file"):
             features.load(path)
+
+
+@pytest.fixture
+def tracked(monkeypatch, tmp_path):
+    """The length in samples of all that CREPE listens to, with an empty cache."""
+    monkeypatch.setattr(config, "CACHE", tmp_path / "cache")
+    lengths = []
+
+    def track(audio, *args, track=pitch.track, **options):
+        lengths.append(len(audio))
+        return track(audio, *args, **options)
+
+    monkeypatch.setattr(pitch, "track", track)
+    return lengths
+
+
+def listen_to(path, *settings):
+    ((heard, file),) = features.listen([path], *settings)
+    assert heard == path
+    return file.result()
+
+
+def test_a_file_sounds_as_its_audio_does(tmp_path, tracked):
+    soundfile.write(tmp_path / "take.wav", melody(), SAMPLE_RATE, "FLOAT")
+    audio, curves = listen_to(tmp_path / "take.wav")
+    np.testing.assert_array_equal(audio, melody())
+    wanted = features.extract(melody(), SAMPLE_RATE)
+    for name in features.CURVES:
+        np.testing.assert_array_equal(getattr(curves, name), getattr(wanted, name))
+        assert getattr(curves, name).dtype == getattr(wanted, name).dtype
+
+
+@pytest.mark.parametrize("sample_rate", [16000, 22000, 48000])
+def test_piece_by_piece_is_as_at_once(tmp_path, tracked, monkeypatch, sample_rate):
+    """At the edges of the pieces too, which cut notes in two, and for a rest as long as a piece."""
+    monkeypatch.setattr(features, "PIECE_SECONDS", 0.7)
+    audio = np.concatenate([melody(), noise(1.6, -66), melody()[:-777]])
+    soundfile.write(tmp_path / "take.wav", audio, SAMPLE_RATE, "FLOAT")
+    _, curves = listen_to(tmp_path / "take.wav", sample_rate)
+    assert len(tracked) == 10 and max(tracked) < 2 * SAMPLE_RATE
+    wanted = features.extract(audio, SAMPLE_RATE)
+    assert np.mean(curves.voiced == wanted.voiced) > 0.995
+    both = curves.voiced & wanted.voiced
+    np.testing.assert_allclose(curves.f0_hz[both], wanted.f0_hz[both], rtol=2e-3)
+    np.testing.assert_allclose(curves.times_s, wanted.times_s)
+    np.testing.assert_allclose(
+        curves.loudness_db, wanted.loudness_db, atol=0.01 if sample_rate == SAMPLE_RATE else 1.5
+    )
+
+
+def test_the_same_sound_is_listened_to_once(tmp_path, tracked):
+    """Under another name too; not with other settings, and not other sound."""
+    samples = np.round(2**15 * melody()).astype(np.int16)
+    for name in ("take.wav", "copy.flac"):
+        soundfile.write(tmp_path / name, samples, SAMPLE_RATE)
+    _, curves = listen_to(tmp_path / "take.wav")
+    _, again = listen_to(tmp_path / "copy.flac")
+    assert len(tracked) == 1
+    np.testing.assert_array_equal(again.f0_hz, curves.f0_hz)
+    listen_to(tmp_path / "take.wav", SAMPLE_RATE, 250)
+    listen_to(tmp_path / "take.wav", 48000, 125)
+    soundfile.write(tmp_path / "take.wav", melody()[::-1], SAMPLE_RATE)
+    listen_to(tmp_path / "take.wav")
+    assert len(tracked) == 4
+    assert not list(config.CACHE.glob(".*"))
+
+
+def test_the_size_of_crepe_and_the_profile_are_told_apart(monkeypatch):
+    keys = {features._key(melody(), 16000, 125, size) for size in ("tiny", "full")}
+    monkeypatch.setattr(features, "PROFILE", "ddsp-1")
+    keys.add(features._key(melody(), 16000, 125, "tiny"))
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "flipped", "other"])
+def test_a_damaged_cache_is_made_anew(tmp_path, tracked, damage):
+    soundfile.write(tmp_path / "take.wav", melody(), SAMPLE_RATE)
+    _, curves = listen_to(tmp_path / "take.wav")
+    (path,) = config.CACHE.iterdir()
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    spoilt = {
+        "empty": b"",
+        "half": whole[:middle],
+        "flipped": whole[:middle] + bytes(100) + whole[middle + 100 :],
+        "other": b"These are notes.",
+    }
+    path.write_bytes(spoilt[damage])
+    _, again = listen_to(tmp_path / "take.wav")
+    np.testing.assert_array_equal(again.f0_hz, curves.f0_hz)
+    assert len(tracked) == 2 and features.load(path).frame_rate == 125
+
+
+def test_a_file_that_is_no_use_does_not_stop_the_others(tmp_path, tracked, refused):
+    for name in ("a.wav", "c.wav"):
+        soundfile.write(tmp_path / name, tone(330.0), SAMPLE_RATE)
+    (tmp_path / "b.wav").write_text("These are notes.")
+    heard = dict(features.listen(sorted(tmp_path.glob("*.wav"))))
+    assert [path.name for path in heard] == ["a.wav", "b.wav", "c.wav"]
+    with refused("b.wav is not a sound file"):
+        heard[tmp_path / "b.wav"].result()
+    assert heard[tmp_path / "c.wav"].result()[1].voiced.any()
+
+
+def test_files_are_not_heard_long_before_they_are_taken(tmp_path, tracked):
+    """Or all their audio would lie about."""
+    paths = [tmp_path / f"{i}.wav" for i in range(8)]
+    for i, path in enumerate(paths):
+        soundfile.write(path, tone(220.0 + i), SAMPLE_RATE)
+    heard = features.listen(paths, workers=2)
+    next(heard)
+    assert len(tracked) <= 3
+    heard.close()
+    assert len(tracked) <= 4

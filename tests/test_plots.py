@@ -73,7 +73,7 @@ def pictures(curves):
 
 
 NAMES = list(pictures(None))
-OVER_TIME = [name for name in NAMES if name != "losses"]
+OVER_TIME = [name for name in NAMES if name not in ("losses", "data_report")]
 
 
 def boxes_overlap(fig, texts):
@@ -96,8 +96,9 @@ def test_axes_say_what_they_show(name, curves):
     fig, axes = pictures(curves)[name]()
     axes = np.atleast_1d(axes)
     assert all(ax.get_ylabel() for ax in axes)
-    assert [bool(ax.get_xlabel()) for ax in axes] == [False] * (len(axes) - 1) + [True]
-    assert axes[-1].get_xlabel() == ("step" if name == "losses" else "time (s)")
+    names = [ax.get_xlabel() for ax in axes]
+    last = {"losses": ["step"], "data_report": ["note", "file"]}.get(name, ["time (s)"])
+    assert names == [""] * (len(axes) - len(last)) + last
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -288,3 +289,42 @@ def test_very_short_sounds_are_drawn(n_samples):
         fig, ax = draw(sine()[:n_samples], SAMPLE_RATE)
         fig.canvas.draw()
         assert ax.get_xlim() == (0, n_samples / SAMPLE_RATE)
+
+
+def test_the_notes_of_a_report_are_where_they_are():
+    fig, axes = plots.data_report(report())
+    mesh = axes[0].collections[0]
+    corners = mesh.get_coordinates()
+    seconds = np.ma.filled(np.ma.masked_invalid(mesh.get_array()), 0.0)
+    rows, columns = seconds.shape
+    assert seconds.sum() == pytest.approx(3.5)
+    row, column = np.unravel_index(seconds.argmax(), seconds.shape)
+    assert corners[row, column, 0] == 63.5 and corners[row, column + 1, 0] == 64.5
+    assert corners[row, column, 1] <= 1 < corners[row + 1, column, 1]  # dB: column 81
+    names = [label.get_text() for label in axes[0].get_xticklabels()]
+    np.testing.assert_array_equal(axes[0].get_xticks(), librosa.note_to_midi(names))
+    assert {"C4", "E4", "G4"} <= set(names)
+
+
+def test_the_levels_of_a_report_are_those_of_its_files():
+    fig, axes = plots.data_report(report())
+    notes, pauses = axes[1].lines
+    np.testing.assert_array_equal(notes.get_ydata(), [-20, -21, -22])
+    np.testing.assert_array_equal(pauses.get_ydata(), [-70, -70, np.nan])
+    names = [label.get_text() for label in axes[1].get_xticklabels()]
+    assert names == ["take 0.wav", "take 1.wav", "take 2.wav"]
+
+
+@pytest.mark.parametrize("n_files", [1, 12, 500])
+def test_a_report_of_any_number_of_files_is_drawn(n_files):
+    fig, axes = plots.data_report(report(n_files))
+    fig.canvas.draw()
+    assert len(axes[1].lines[0].get_ydata()) == n_files
+    assert len(axes[1].get_xticklabels()) <= 16
+
+
+def test_a_report_without_notes_is_drawn():
+    empty = SimpleNamespace(seconds_played=np.zeros((128, 100)), files=[])
+    fig, axes = plots.data_report(empty)
+    fig.canvas.draw()
+    assert axes[0].get_xlabel() == "note"

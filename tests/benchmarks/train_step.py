@@ -7,13 +7,14 @@ Both run in turns, each case in a process of its own: five parts (forward and ba
 training step on clips of 4 s, and the transfer of 10 s, which ours does with the default
 configuration too. Prints medians over the rounds, ratios, and the peak of memory of the process,
 TensorFlow itself included. ddsp's is the package, unmodified; its step and transfer are measured
-by the script `../shared/peers/google_ddsp.py` where that is there.
+by the script `../shared/peers/google_ddsp.py` where that is there and tensorflow-datasets too.
 
 `--curve` trains ddsp's model and ours from the same weights on the same batches of a recording
 and prints the losses side by side.
 """
 
 import argparse
+import importlib.util
 import json
 import resource
 import statistics
@@ -145,7 +146,7 @@ def whole(who, name, options):
     """A training step, or a transfer, as a function of nothing."""
     if name == "train_step":
         batch = clips(options.batch, options.seconds, FRAME_RATE)
-        return google_step(batch) if who == "ddsp" else our_step(batch)
+        return google_step(batch) if who == "ddsp" else our_step(batch, model.build("ddsp"))
     configuration = "small" if name == "default_transfer" else "ddsp"
     if who == "ddsp":
         network = google_model(FRAME_RATE * TRANSFER_SECONDS)
@@ -167,9 +168,8 @@ def google_step(batch):
     return lambda: trainer.train_step(data)["total_loss"]
 
 
-def our_step(batch):
+def our_step(batch, instrument):
     """The step of helpers.training."""
-    instrument = model.build("ddsp")
     strategy = tf.distribute.get_strategy()
     training = steps.Steps(instrument.network, strategy, 1000, 3e-4, 0, 1)
     batch = training.spread({name: batch[name].numpy() for name in steps.INPUTS})
@@ -194,9 +194,14 @@ def say(seconds):
     print(json.dumps({"seconds": seconds, "peak_gb": peak_gb}))
 
 
+def peer_runs():
+    """True where the peer's script is, with the package that it needs and this project does not."""
+    return PEER.is_file() and importlib.util.find_spec("tensorflow_datasets") is not None
+
+
 def measured(who, name, options):
     """Seconds and gigabytes of a case, measured in a process of its own."""
-    by_peer = who == "ddsp" and name in ("train_step", "transfer") and PEER.is_file()
+    by_peer = who == "ddsp" and name in ("train_step", "transfer") and peer_runs()
     if by_peer:
         what, seconds = name.removesuffix("_step"), options.seconds
         seconds = TRANSFER_SECONDS if name == "transfer" else seconds

@@ -1,0 +1,137 @@
+"""Held-out quality against minutes of training: Google's configuration and the default.
+
+    python tests/benchmarks/quality_by_minutes.py train ddsp FOLDER_OF_RECORDINGS --steps 1800
+    python tests/benchmarks/quality_by_minutes.py train small FOLDER_OF_RECORDINGS --steps 4000
+    python tests/benchmarks/quality_by_minutes.py draw
+
+`train` trains a configuration, resumably, into results/quality and writes down the spectral loss,
+Loudness L1 and F0 L1 on held-out audio by step. `draw` measures on this machine, in turns, how
+long a step takes, ddsp's own step for Google's configuration, and draws docs/quality.png by
+minutes. So Google's curve is that of its configuration and settings (4 clips of 4 s, Adam at
+3e-4), computed by our engine, whose losses are ddsp's (train_step.py --curve), on the clock of
+ddsp itself.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+
+import train_step  # noqa: E402
+
+from helpers import config, dataset, evaluate, model, steps, training  # noqa: E402
+from helpers.files import replacing  # noqa: E402
+from helpers.tensorflow_import import tf  # noqa: E402
+
+FOLDER = config.RESULTS / "quality"
+PICTURE = ROOT / "docs" / "quality.png"
+# Clips a batch, seconds a clip, learning rate, and its final share: Google's notebook's, where
+# the batch is the one that its step is timed with here.
+GOOGLES = 4, 4.0, 3e-4, 1.0
+METRICS_EVERY = 200  # steps
+LABELS = {"ddsp": "Google's configuration, ddsp's step", "small": "ours, the default"}
+MEASURES = {
+    "heldout_loss": "spectral loss",
+    "loudness_l1_db": "Loudness L1 (dB)",
+    "f0_l1_semitones": "F0 L1 (semitones)",
+}
+RUNS = 7
+
+
+def train(name, recordings, n_steps):
+    """Trains one configuration and writes its held-out quality by step."""
+    rate = training.LEARNING_RATE
+    if name == "ddsp":
+        steps.BATCH_SIZE, steps.CLIP_SECONDS, rate, steps.FINAL_LEARNING_RATE = GOOGLES
+    tf.keras.utils.set_random_seed(0)
+    instrument = model.build(name)
+    rates = instrument.sample_rate, instrument.frame_rate
+    examples = dataset.prepare(recordings, FOLDER / name / "dataset", *rates)
+    path = FOLDER / f"{name}.json"
+    metrics = json.loads(path.read_text())["metrics"] if path.is_file() else {}
+
+    def write_down(progress):
+        if progress.step % METRICS_EVERY == 0 or progress.step == progress.steps:
+            metrics[str(progress.step)] = evaluate.resynthesis(instrument, examples.heldout)
+        history = progress.history
+        curve = dict(zip(history.step, history.heldout_loss, strict=True))
+        with replacing(path) as unfinished:
+            content = {
+                "heldout_loss": curve,
+                "metrics": metrics,
+                "parameters": instrument.parameters,
+            }
+            unfinished.write_text(json.dumps(content))
+
+    training.train(
+        instrument, examples, FOLDER / name / "checkpoints", n_steps, rate, report=write_down
+    )
+
+
+def seconds_a_step():
+    """Median seconds of a step: ddsp's own at Google's settings, and ours at the default's."""
+    batch_size, seconds, *_ = GOOGLES
+    google = train_step.google_step(
+        train_step.clips(batch_size, int(seconds), train_step.FRAME_RATE)
+    )
+    instrument = model.build("small")
+    clips = train_step.clips(steps.BATCH_SIZE, int(steps.CLIP_SECONDS), instrument.frame_rate)
+    runs = {"ddsp": google, "small": train_step.our_step(clips, instrument)}
+    times = {name: [] for name in runs}
+    for i in range(RUNS + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            for result in tf.nest.flatten(run()):
+                float(tf.reduce_sum(result))
+            if i > 0:  # the first compiles
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
+def draw():
+    """Draws the curves by minutes, and prints where they end."""
+    step_s = seconds_a_step()
+    fig, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    for name, label in LABELS.items():
+        written = json.loads((FOLDER / f"{name}.json").read_text())
+        curves = {"heldout_loss": written["heldout_loss"]}
+        for measure in list(MEASURES)[1:]:
+            curves[measure] = {step: row[measure] for step, row in written["metrics"].items()}
+        for ax, (measure, title) in zip(axes, MEASURES.items(), strict=True):
+            minutes = [int(step) * step_s[name] / 60 for step in curves[measure]]
+            values = list(curves[measure].values())
+            ax.plot(minutes, values, label=f"{label} ({step_s[name]:.2f} s)")
+            ax.set(title=title, xlabel="minutes of training", xscale="log")
+            print(f"{name} {measure}: {values[-1]:.3f} after {minutes[-1]:.1f} minutes")
+            print(f"    at its best {min(values):.3f}")
+    axes[0].legend()
+    fig.suptitle("Held-out violin, two CPU cores")
+    fig.savefig(PICTURE, dpi=110)
+    print(f"seconds a step: {step_s}; drawn to {PICTURE.relative_to(ROOT)}")
+
+
+def main():
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    training_of = commands.add_parser("train")
+    training_of.add_argument("configuration", choices=LABELS)
+    training_of.add_argument("recordings", type=Path)
+    training_of.add_argument("--steps", type=int, required=True)
+    commands.add_parser("draw")
+    options = parser.parse_args()
+    if options.command == "draw":
+        draw()
+    else:
+        train(options.configuration, options.recordings, options.steps)
+
+
+if __name__ == "__main__":
+    main()
