@@ -7,8 +7,9 @@ import numpy as np
 from helpers.tensorflow_import import tf
 
 CLIP_SECONDS = 2.0
-BATCH_SIZE = 8
-FINAL_LEARNING_RATE = 0.05  # share of the first, reached by half a cosine
+BATCH_SIZE = 4
+WARM_UP = 50  # steps, in which the learning rate rises; a tenth of shorter trainings
+FINAL_LEARNING_RATE = 0.05  # share of the highest, reached by half a cosine
 CLIP_NORM = 3.0
 INPUTS = ("audio", "f0_hz", "loudness_db")
 HELDOUT_EXAMPLES = 32  # at most, so that evaluations take no longer with more data
@@ -162,7 +163,15 @@ class Steps:
 
 
 def _optimizer(network, steps, learning_rate):
-    schedule = tf.keras.optimizers.schedules.CosineDecay(learning_rate, steps, FINAL_LEARNING_RATE)
+    # Adam's first steps are of full size in any direction: weights that are good already suffer.
+    warm_up = min(WARM_UP, steps // 10)
+    schedule = tf.keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=learning_rate / (warm_up + 1),
+        decay_steps=steps - warm_up,
+        alpha=FINAL_LEARNING_RATE,
+        warmup_target=learning_rate,
+        warmup_steps=warm_up,
+    )
     optimizer = tf.keras.optimizers.Adam(schedule, global_clipnorm=CLIP_NORM)
     if any(getattr(part, "compute_dtype", None) == "float16" for part in network.submodules):
         optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)

@@ -25,7 +25,7 @@ from helpers.logs import Logs
 from helpers.steps import BATCH_SIZE, Steps, draw_batch, heldout_batches
 from helpers.tensorflow_import import tf
 
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 2e-3  # the highest
 EVALUATE_EVERY = 50  # steps; a checkpoint is written as often
 DIVERGED_STEPS = 10  # the mean loss of the last ...
 DIVERGED = 3.0  # ... is this many times the lowest so far
@@ -60,7 +60,7 @@ def train(
       dataset: A `dataset.Dataset` of the instrument's sample and frame rate.
       folder: Where checkpoints go.
       steps: How many steps in all, those of earlier calls included.
-      learning_rate: Of Adam, at the start.
+      learning_rate: Of Adam, at its highest.
       seed: The same seed gives the same batches and noise.
       report: Called with a `history.Progress` after each evaluation.
       strategy: A `tf.distribute.Strategy` in whose scope the instrument was built; it spreads each
@@ -270,7 +270,7 @@ def _options(arguments):
     add("--sample-rate", type=int, default=SAMPLE_RATE, help="in Hz (%(default)s)")
     add("--precision", default="float32", help="such as mixed_float16, on a GPU (%(default)s)")
     add("--from", dest="bundle", type=Path, help="bundle to fine-tune, instead of these three")
-    add("--learning-rate", type=float, default=LEARNING_RATE, help="at first (%(default)s)")
+    add("--learning-rate", type=float, default=LEARNING_RATE, help="the highest (%(default)s)")
     add("--seed", type=int, default=0, help="the same seed, the same run (%(default)s)")
     return parser.parse_args(arguments)
 

@@ -47,7 +47,9 @@ def test_batches_reach_all_there_is(instrument):
     assert {*examples["f0_hz"][:, 0], *examples["f0_hz"][:, -1]} <= {*seen.ravel()}
 
 
-@pytest.mark.parametrize("n_examples, sizes", [(1, [1]), (8, [8]), (9, [4, 4]), (100, [8] * 4)])
+@pytest.mark.parametrize(
+    "n_examples, sizes", [(1, [1]), (8, [4, 4]), (9, [3, 3, 3]), (100, [4] * 8)]
+)
 def test_heldout_batches_are_few_and_evenly_spaced(n_examples, sizes):
     batches = steps.heldout_batches(numbered(n_examples))
     assert [len(batch["audio"]) for batch in batches] == sizes
@@ -118,3 +120,13 @@ def test_noise_outside_of_the_steps_is_as_without_them():
     made.train(batch)
     assert tf.random.get_global_generator() is generator
     np.testing.assert_array_equal(generator.state, state)
+
+
+def test_the_learning_rate_rises_before_it_falls():
+    network = tf.keras.Sequential([tf.keras.layers.Dense(1)])
+    network.build([1, 1])
+    schedule = steps._optimizer(network, 1000, 0.01)._learning_rate
+    rates = [float(schedule(step)) for step in (0, 25, steps.WARM_UP, 525, 1000)]
+    middle = 0.01 * (0.05 + 0.95 / 2)
+    np.testing.assert_allclose(rates[2:], [0.01, middle, 0.01 * 0.05], rtol=1e-4)
+    assert 0 < rates[0] < rates[1] < rates[2]
