@@ -3,6 +3,8 @@
 from helpers.tensorflow_import import tf
 from helpers.xla import compiled
 
+FRAMES_AT_ONCE = 250  # of clips of any length
+
 
 class Gru(tf.keras.layers.GRU):
     """Keras' GRU with a gradient that adds up the weights' once, instead of at every frame.
@@ -10,14 +12,6 @@ class Gru(tf.keras.layers.GRU):
     Its weights are those of `tf.keras.layers.GRU` with its defaults, whose own way it goes on a
     GPU, where that is cuDNN's. It returns the states of all frames, from zeros on.
     """
-
-    def build(self, input_shape):
-        """Makes Keras' weights."""
-        super().build(input_shape)
-        shapes = [None, None, 3 * self.units], [self.units, 3 * self.units], [3 * self.units]
-        signature = [tf.TensorSpec(shape, self.compute_dtype) for shape in shapes]
-        # One graph for clips of any length: eagerly, a loop over frames takes seconds.
-        self._play = tf.function(_states, signature, autograph=False)
 
     def call(self, inputs, training=None, **kwargs):
         """States [batch, n_frames, units] of inputs [batch, n_frames, channels]."""
@@ -28,35 +22,42 @@ class Gru(tf.keras.layers.GRU):
             for weights in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
         )
         frames = tf.tensordot(tf.transpose(inputs, [1, 0, 2]), kernel, 1) + biases[0]
-        recur = _trained if training else self._play
-        return tf.transpose(recur(frames, recurrent_kernel, biases[1]), [1, 0, 2])
+        # In training a clip is as long as the next. Else blocks of one length are compiled, once.
+        n_frames = frames.shape[0]
+        length = n_frames if training else FRAMES_AT_ONCE
+        frames = tf.pad(frames, [[0, -n_frames % length], [0, 0], [0, 0]])
+        states = [tf.zeros_like(frames[:1, :, : self.units])]
+        for block in tf.split(frames, frames.shape[0] // length):
+            states.append(_recur(block, recurrent_kernel, biases[1], states[-1][-1]))
+        return tf.transpose(tf.concat(states[1:], axis=0)[:n_frames], [1, 0, 2])
 
 
 @tf.custom_gradient
-def _trained(frames, kernel, bias):
-    """As `_states`, compiled for clips of this length, and so is the gradient."""
-    # XLA cannot hand out what TensorFlow would keep of the loop for a gradient of its own.
-    states = _compiled_states(*map(tf.stop_gradient, (frames, kernel, bias)))
-    return states, lambda upstream: _gradients(frames, kernel, bias, states, upstream)
-
-
-def _states(frames, kernel, bias):
+def _recur(frames, kernel, bias, start):
     """States of a GRU.
 
     Args:
       frames: What the inputs give to update, reset and candidate. Shape [n_frames, batch, 3 units].
       kernel: What the last state gives to them. Shape [units, 3 units].
       bias: Of that share. Shape [3 units].
+      start: The state before the first frame. Shape [batch, units].
 
     Returns:
       Shape [n_frames, batch, units].
     """
+    arguments = frames, kernel, bias, start
+    # XLA cannot hand out what TensorFlow would keep of the loop for a gradient of its own.
+    states = _states(*map(tf.stop_gradient, arguments))
+    return states, lambda upstream: _gradients(*arguments, states, upstream)
 
+
+@compiled
+def _states(frames, kernel, bias, start):
     def step(last, frame):
         update, _, candidate, _ = _gates(frame, tf.matmul(last, kernel) + bias)
         return candidate + update * (last - candidate)
 
-    return tf.scan(step, frames, tf.zeros_like(frames[0, :, : kernel.shape[0]]))
+    return tf.scan(step, frames, start)
 
 
 def _gates(frames, recurrent):
@@ -68,14 +69,13 @@ def _gates(frames, recurrent):
 
 
 @compiled
-def _gradients(frames, kernel, bias, states, upstream):
-    """Gradients of `_states` for its arguments.
+def _gradients(frames, kernel, bias, start, states, upstream):
+    """Gradients of `_recur` for its arguments.
 
     All gates are computed once more, for all frames at once. What has to go back through time,
     frame by frame, is then the gradient of the state alone.
     """
-    zeros = tf.zeros_like(states[:1])
-    lasts = tf.concat([zeros, states[:-1]], axis=0)
+    lasts = tf.concat([start[tf.newaxis], states[:-1]], axis=0)
     update, reset, candidate, to_candidate = _gates(frames, tf.tensordot(lasts, kernel, 1) + bias)
     # How the state depends on what goes into each gate.
     of_update = (lasts - candidate) * update * (1.0 - update)
@@ -90,12 +90,10 @@ def _gradients(frames, kernel, bias, states, upstream):
         gates = tf.reshape(state[:, tf.newaxis] * of_gates, [-1, kernel.shape[1]])
         return tf.matmul(gates, transposed) + state * update
 
-    earlier = tf.scan(step_back, (upstream, of_gates, update), zeros[0], reverse=True)
-    state = upstream + tf.concat([earlier[1:], zeros], axis=0)
+    zeros = tf.zeros_like(start)
+    to_lasts = tf.scan(step_back, (upstream, of_gates, update), zeros, reverse=True)
+    state = upstream + tf.concat([to_lasts[1:], zeros[tf.newaxis]], axis=0)
     gates = tf.reshape(state[:, :, tf.newaxis] * of_gates, tf.shape(frames))
     to_frames = tf.concat([gates[..., : 2 * kernel.shape[0]], state * of_candidate], axis=-1)
     to_kernel = tf.tensordot(lasts, gates, [[0, 1], [0, 1]])
-    return to_frames, to_kernel, tf.reduce_sum(gates, axis=[0, 1])
-
-
-_compiled_states = compiled(_states)
+    return to_frames, to_kernel, tf.reduce_sum(gates, axis=[0, 1]), to_lasts[0]

@@ -1,7 +1,11 @@
 """What is clicked, moved and listened to: choosers, sliders, players. They call what they get."""
 
 import base64
+import html
 import io
+import itertools
+import re
+import shutil
 from pathlib import Path
 
 import ipywidgets
@@ -11,12 +15,15 @@ import soundfile
 from IPython.display import Audio, display
 
 from helpers import audio as sound
-from helpers import capture, config, plots
+from helpers import capture, config, plots, uploads
 from helpers.errors import InputError
 from helpers.files import replacing
 
 WIDE = ipywidgets.Layout(width="28em")
 LABEL = {"description_width": "10em"}
+SOUNDS = ",".join(["audio/*", "video/*", *sound.EXTENSIONS])  # browsers do not know all of them
+TAKE_SECONDS = 300.0  # longest recording for a folder
+LONGEST_NAME = 40  # characters
 
 
 def player(audio, sample_rate):
@@ -26,7 +33,59 @@ def player(audio, sample_rate):
     return element
 
 
-class Chooser(ipywidgets.VBox):
+class _Chooser(ipywidgets.VBox):
+    """A list to choose from, to which uploads and recordings are added."""
+
+    def __init__(self, paths, accept, seconds=None, multiple=False):
+        """Offers paths; with `seconds`, of the longest recording, a microphone too."""
+        self._list = ipywidgets.Dropdown(
+            options=[(_label(path), Path(path)) for path in paths],
+            description="Choose",
+            layout=WIDE,
+        )
+        self._says = ipywidgets.HTML()
+        # Built before they are shown: Colab has their kind only in what is displayed after that.
+        self._upload = uploads.Uploader(accept, multiple)
+        self._upload.on_file(self._on_upload)
+        buttons, below = [self._list, self._upload], [self._says]
+        if seconds is not None:
+            self._recorder = capture.BrowserRecorder(seconds)
+            self._recorder.on_recording(self._on_recording)
+            self._microphone = ipywidgets.VBox()
+            record = ipywidgets.Button(description="Microphone", icon="microphone")
+            record.on_click(self._record)
+            buttons.append(record)
+            below.append(self._microphone)
+        super().__init__([ipywidgets.HBox(buttons), *below])
+
+    def _offer(self, path):
+        """Chooses a path, which is put into the list if it is not there."""
+        if path not in [offered for _, offered in self._list.options]:
+            self._list.options = [*self._list.options, (_label(path), path)]
+        self._list.value = path
+
+    def _say(self, text):
+        self._says.value = html.escape(text)
+
+    def _on_upload(self, name, content):
+        try:
+            self._take(Path(name).name, content)
+        except OSError as error:
+            self._say(f"{name} cannot be kept: {error.strerror}.")
+
+    def _record(self, _button):
+        """Shows the browser's recorder."""
+        self._microphone.children = (self._recorder,)
+        self._say("")
+
+    def _on_recording(self, recording):
+        if recording.path is None:  # it could not be written
+            self._say(recording.warning)
+        else:
+            self._take_recording(recording.path)
+
+
+class Chooser(_Chooser):
     """A list of files to choose from, to which uploads and recordings are added.
 
     Attributes:
@@ -42,26 +101,8 @@ class Chooser(ipywidgets.VBox):
           accept: Endings that may be uploaded, such as ".zip" or "audio/*".
           seconds: Longest recording; without it nothing can be recorded.
         """
-        self._upload_to = Path(upload_to)
-        self._list = ipywidgets.Dropdown(
-            options=[(_label(path), Path(path)) for path in paths],
-            description="Choose",
-            layout=WIDE,
-        )
-        self._upload = ipywidgets.FileUpload(accept=accept, multiple=False, description="Upload")
-        self._upload.observe(self._on_upload, "value")
-        self._says = ipywidgets.HTML()
-        buttons, below = [self._list, self._upload], [self._says]
-        if seconds is not None:
-            record = ipywidgets.Button(description="Microphone", icon="microphone")
-            record.on_click(lambda _: self._record(seconds))
-            self._microphone = ipywidgets.VBox()
-            # Built before it is shown: Colab has its kind only in what is displayed after that.
-            self._recorder = capture.BrowserRecorder(seconds)
-            self._recorder.on_recording(self._on_recording)
-            buttons.append(record)
-            below.append(self._microphone)
-        super().__init__([ipywidgets.HBox(buttons), *below])
+        self._upload_to, self._seconds = Path(upload_to), seconds
+        super().__init__(paths, accept, seconds)
 
     @property
     def path(self):
@@ -70,32 +111,101 @@ class Chooser(ipywidgets.VBox):
 
     def add(self, path):
         """Adds a file to the list and chooses it."""
-        path = Path(path)
-        self._list.options = [*self._list.options, (_label(path), path)]
-        self._list.value = path
-        self._says.value = f"Chosen: {path.name}. Run the cells below."
+        self._offer(Path(path))
+        self._say(f"Chosen: {self.path.name}. Run the cells below.")
 
-    def _on_upload(self, change):
-        for name, content in _uploaded(change["new"]):
-            target = self._upload_to / Path(name).name
-            with replacing(target) as unfinished:
-                unfinished.write_bytes(content)
-            self.add(target)
+    def _take(self, name, content):
+        self.add(_keep(content, self._upload_to / name))
 
-    def _record(self, seconds):
-        """Records with this machine's microphone, or shows the browser's recorder."""
-        self._says.value = f"Recording {seconds:g} s …"
+    def _take_recording(self, path):
+        self.add(path)
+
+    def _record(self, button):
+        """Records with this machine's microphone; without one, shows the browser's recorder."""
+        self._say(f"Recording {self._seconds:g} s …")
         try:
-            self._on_recording(capture.record(seconds, source="local"))
+            self._on_recording(capture.record(self._seconds, source="local"))
         except InputError:
-            self._microphone.children = (self._recorder,)
-            self._says.value = ""
+            super()._record(button)
 
-    def _on_recording(self, recording):
-        if recording.path is None:  # it could not be written
-            self._says.value = recording.warning
+
+class FolderChooser(_Chooser):
+    """A list of folders of recordings, and the name of the instrument that is to learn from one.
+
+    What is uploaded and recorded goes to a folder of that name, which is then chosen.
+
+    Attributes:
+      folder: The folder that is chosen now.
+      name: Of the instrument, fit for a file's: letters, digits, "-" and "_".
+    """
+
+    def __init__(self, folders, upload_to, seconds=TAKE_SECONDS):
+        """Offers folders.
+
+        Args:
+          folders: Folders to offer, the first of them chosen.
+          upload_to: Folder of one's own folders.
+          seconds: Longest recording.
+        """
+        self._upload_to = Path(upload_to)
+        super().__init__(folders, SOUNDS, seconds, multiple=True)
+        self._name = _box("Name", self._on_name)
+        self._path = _box("Or its path", self._on_path)
+        self._path.placeholder = "such as ~/Music/cello"
+        self._list.observe(lambda _: self._name_it(), "value")
+        self._name_it()
+        self.children = [self._name, *self.children[:1], self._path, *self.children[1:]]
+
+    @property
+    def folder(self):
+        """The chosen folder."""
+        return self._list.value
+
+    @property
+    def name(self):
+        """The name of the instrument."""
+        return self._name.value
+
+    def _name_it(self):
+        """Proposes a name: of one's own folder its own, so that uploads are added to it."""
+        shipped = self.folder.parent == config.DATA
+        self._name.value = (
+            f"my_{self.folder.name}" if shipped else _safe(self.folder.name) or "my_own"
+        )
+
+    def _on_name(self, change):
+        wanted, former = change["new"], change["old"]
+        self._name.value = _safe(wanted) or former
+        if not _safe(wanted):
+            self._say(f"A name needs a letter or a digit: it stays {former}.")
+
+    def _on_path(self, change):
+        if change["new"].strip():
+            self._choose(Path(change["new"].strip()).expanduser().resolve())
+
+    def _choose(self, folder):
+        try:
+            n_files = len(sound.find(folder))
+        except InputError as error:
+            self._say(str(error))
         else:
-            self.add(recording.path)
+            self._offer(folder)
+            recordings = "1 recording" if n_files == 1 else f"{n_files} recordings"
+            self._say(f"Chosen: {folder.name}, with {recordings}. Run the cells below.")
+
+    @property
+    def _own(self):
+        """Where uploads and recordings go."""
+        return self._upload_to / self.name
+
+    def _take(self, name, content):
+        _keep(content, self._own / name)
+        self._choose(self._own)
+
+    def _take_recording(self, path):
+        self._own.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, self._own)
+        self._choose(self._own)
 
 
 class TransferPanel(ipywidgets.VBox):
@@ -121,19 +231,12 @@ class TransferPanel(ipywidgets.VBox):
         reset.on_click(self._reset)
         self._sliders = (self.octaves, self.semitones, self.loudness_db)
         self._picture = ipywidgets.Image(format="jpeg", layout={"max_width": "100%"})
-        self._heard = ipywidgets.Audio(value=b"", format="flac", autoplay=False, loop=False)
+        recorded, self._heard = _flac_player(), _flac_player()
+        recorded.value = _flac(original, sample_rate)
         self._resetting = False
         for slider in self._sliders:
             slider.observe(self._update, "value")
-        recorded = ipywidgets.Audio(
-            value=_flac(original, sample_rate), format="flac", autoplay=False, loop=False
-        )
-        players = ipywidgets.HBox(
-            [
-                ipywidgets.VBox([ipywidgets.HTML("<b>Original</b>"), recorded]),
-                ipywidgets.VBox([ipywidgets.HTML("<b>Result</b>"), self._heard]),
-            ]
-        )
+        players = _side_by_side({"Original": recorded, "Result": self._heard})
         super().__init__([*self._sliders, reset, players, self._picture])
         self._update()
 
@@ -175,6 +278,34 @@ class LiveFigure:
         plt.close(fig)
 
 
+class TrainingPanel(ipywidgets.VBox):
+    """How far a training is, in a sentence, two sounds and a picture; its `report`.
+
+    The picture of the losses is drawn below the panel, and stays in a saved notebook.
+    """
+
+    def __init__(self, sample_rate):
+        """Shows nothing yet.
+
+        Args:
+          sample_rate: Of the instrument, in Hz.
+        """
+        self._sample_rate = sample_rate
+        self._says = ipywidgets.HTML("The first sounds come after some steps of training …")
+        self._original, self._played = _flac_player(), _flac_player()
+        self._losses = LiveFigure(plots.losses)
+        players = {"Held-out recording": self._original, "As it is played now": self._played}
+        super().__init__([_side_by_side(players), self._says])
+
+    def __call__(self, progress):
+        """Shows a `history.Progress`."""
+        if not self._original.value:
+            self._original.value = _flac(progress.original, self._sample_rate)
+        self._played.value = _flac(progress.resynthesis, self._sample_rate)
+        self._says.value = html.escape(progress.says)
+        self._losses(progress)
+
+
 class DownloadButton(ipywidgets.VBox):
     """A button that hands a file to the browser, wherever the kernel runs."""
 
@@ -204,7 +335,15 @@ def clip_chooser(folders, seconds=15.0):
     own = [folder for folder in (config.UPLOADS, config.RECORDINGS) if folder.is_dir()]
     paths = [path for folder in folders for path in sound.find(config.DATA / folder)]
     paths += [path for folder in own for path in sound.listing(folder)]
-    return Chooser(paths, config.UPLOADS, "audio/*,video/*", seconds)
+    return Chooser(paths, config.UPLOADS, SOUNDS, seconds)
+
+
+def recordings_chooser(folders):
+    """A `FolderChooser` of folders of `data/`, then those of one's own recordings."""
+    own = sorted(folder for folder in config.RECORDED_SETS.glob("[!.]*") if sound.listing(folder))
+    return FolderChooser(
+        [*(config.DATA / folder for folder in folders), *own], config.RECORDED_SETS
+    )
 
 
 def instrument_chooser():
@@ -240,8 +379,40 @@ def _label(path):
     return f"{Path(path).parent.name} / {Path(path).stem}"
 
 
-def _uploaded(value):
-    """Name and bytes of each upload; ipywidgets 7 (as in Colab) and 8 differ in how they say it."""
-    if isinstance(value, dict):
-        return [(name, bytes(upload["content"])) for name, upload in value.items()]
-    return [(upload["name"], bytes(upload["content"])) for upload in value]
+def _box(description, on_change):
+    """A line of text, and what is called when it was changed."""
+    box = ipywidgets.Text(description=description, continuous_update=False, layout=WIDE)
+    box.observe(on_change, "value")
+    return box
+
+
+def _flac_player():
+    """A player that has nothing to play yet."""
+    return ipywidgets.Audio(value=b"", format="flac", autoplay=False, loop=False)
+
+
+def _side_by_side(titled):
+    """Widgets by their titles."""
+    return ipywidgets.HBox(
+        [
+            ipywidgets.VBox([ipywidgets.HTML(f"<b>{title}</b>"), widget])
+            for title, widget in titled.items()
+        ]
+    )
+
+
+def _safe(name):
+    """What of a name can name a file; perhaps nothing."""
+    return re.sub(r"[^\w-]+", "_", name)[:LONGEST_NAME].strip("_-")
+
+
+def _keep(content, path):
+    """Writes what the user gave, under another name where the name is taken; returns its path."""
+    names = (f"{path.stem}_{number}{path.suffix}" for number in itertools.count(2))
+    for target in itertools.chain([path], map(path.with_name, names)):
+        if not target.exists():
+            with replacing(target) as unfinished:
+                unfinished.write_bytes(content)
+            return target
+        if target.is_file() and target.read_bytes() == content:
+            return target

@@ -3,8 +3,10 @@
 Everything runs in temporary folders and is ended by its own handle.
 """
 
+import base64
 import contextlib
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -16,6 +18,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import soundfile
 from conftest import need
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +37,11 @@ KERNEL_CONNECTED = """async () => {
   const kernel = panel.sessionContext.session.kernel;
   await kernel.info;
   while (kernel.connectionStatus !== "connected") await pause();
+}"""
+
+SOUND_AS_BASE64 = """async (player) => {
+  const bytes = new Uint8Array(await (await fetch(player.src)).arrayBuffer());
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
 }"""
 
 
@@ -98,6 +106,21 @@ def run_all_cells(page, timeout_seconds=120):
     """Runs every cell and returns when the last has finished, or the first has failed."""
     command = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
     _evaluate(page, command, timeout_seconds)
+
+
+def run_cells(page, which, number, timeout_seconds=120):
+    """Runs the cells "above" that of a number, or it and those "below", as `run_all_cells` does."""
+    command = f"""() => {{
+      window.jupyterapp.shell.currentWidget.content.activeCellIndex = {number};
+      return window.jupyterapp.commands.execute('notebook:run-all-{which}');
+    }}"""
+    _evaluate(page, command, timeout_seconds)
+
+
+def sound_of(player):
+    """The sound that an audio element (playwright's locator) has received, and its rate in Hz."""
+    content = base64.b64decode(player.evaluate(SOUND_AS_BASE64))
+    return soundfile.read(io.BytesIO(content))
 
 
 def temporary_folder():

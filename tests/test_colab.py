@@ -224,7 +224,7 @@ def test_widgets_work_with_ipywidgets_7(colab):
 import ipywidgets
 import numpy as np
 
-from helpers import config, widgets
+from helpers import config, history, widgets
 
 assert ipywidgets.__version__ == "7.7.1"
 chooser = widgets.clip_chooser(["voice", "flute", "violin"])
@@ -232,10 +232,19 @@ assert chooser.path.is_file()
 
 # What the page sends when a file is uploaded.
 content = (config.DATA / "flute" / "flute_phrase.flac").read_bytes()
-upload = [{"name": "mine.flac", "type": "audio/flac", "size": len(content), "lastModified": 0}]
-chooser._upload.set_state({"metadata": upload, "data": [memoryview(content)], "_counter": 1})
+for start in range(0, len(content), 2**16):
+    is_last = start + 2**16 >= len(content)
+    message = {"id": "1", "name": "mine.flac", "is_last": is_last}
+    part = memoryview(content)[start : start + 2**16]
+    chooser._upload._handle_custom_msg(message, [part])
 assert chooser.path == config.UPLOADS / "mine.flac"
 assert chooser.path.read_bytes() == content
+
+recordings = widgets.recordings_chooser(["violin"])
+recordings._name.value = "My flute!"
+recordings._upload._handle_custom_msg({"id": "2", "name": "a.flac", "is_last": True}, [content])
+assert recordings.folder == config.RECORDED_SETS / "My_flute"
+assert (recordings.folder / "a.flac").read_bytes() == content
 
 widgets.instrument_chooser()
 widgets.DownloadButton(chooser.path).children[0].click()
@@ -246,7 +255,10 @@ play = lambda octaves, semitones, loudness_db: sine * 10 ** ((loudness_db - 20) 
 panel = widgets.TransferPanel(play, sine, 16000)
 panel.loudness_db.value = -20
 np.testing.assert_allclose(panel.result, sine / 100)
-panel
+
+training = widgets.TrainingPanel(16000)
+training(history.Progress(history.History([1], [9.0], [9.0]), sine, sine, 1, 2, 60.0))
+training
 """)
 
 

@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -59,6 +62,25 @@ def test_saved_features_are_the_melody(demo):
     n_frames = min(len(table), len(true_f0))
     cents = 1200 * np.log2(table["f0_hz"][:n_frames] / true_f0[:n_frames])
     assert np.nanmedian(np.abs(cents)) < 20
+
+
+def test_training_on_other_recordings_has_checkpoints_of_its_own():
+    notebook = nbformat.read(config.ROOT / "notebooks" / f"{NAMES[1]}.ipynb", as_version=4)
+    (cell,) = (cell.source for cell in notebook.cells if "training.train(" in cell.source)
+    lines = cell.splitlines()
+    first, last = (
+        next(i for i, line in enumerate(lines) if line.startswith(f"{name} = "))
+        for name in ("recordings", "checkpoints")
+    )
+
+    def checkpoints(loudness_db):
+        examples = SimpleNamespace(statistics={"files": 5, "loudness_db": [loudness_db]})
+        names = {"zlib": zlib, "run": Path("my_violin"), "examples": examples}
+        exec("\n".join(lines[first : last + 1]), names)
+        return names["checkpoints"]
+
+    assert checkpoints(-20.001) == checkpoints(-20.001) != checkpoints(-20.002)
+    assert checkpoints(-20.001).parent == Path("my_violin")
 
 
 @pytest.mark.parametrize("name", NAMES)

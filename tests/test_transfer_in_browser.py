@@ -1,14 +1,11 @@
 """Notebook 03 in a real JupyterLab: a slider is moved, and the page receives another sound."""
 
-import base64
-import io
 import shutil
 
 import librosa
 import numpy as np
 import pytest
-import soundfile
-from jupyter_browser import open_notebook, run_all_cells
+from jupyter_browser import open_notebook, run_all_cells, sound_of
 
 from helpers import config
 
@@ -16,10 +13,6 @@ pytestmark = pytest.mark.slow
 
 # The panel's two players, original and result, are the widgets' own audio elements.
 PLAYER = "audio.jupyter-widgets >> nth=1"
-SOUND_AS_BASE64 = """async (player) => {
-  const bytes = new Uint8Array(await (await fetch(player.src)).arrayBuffer());
-  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-}"""
 
 
 @pytest.fixture
@@ -29,12 +22,6 @@ def notebook():
     folder.mkdir(parents=True, exist_ok=True)
     yield shutil.copy(config.ROOT / "notebooks" / "03_timbre_transfer.ipynb", folder)
     shutil.rmtree(folder)
-
-
-def received(page):
-    """The sound that the result's player in the page has."""
-    encoded = page.locator(PLAYER).evaluate(SOUND_AS_BASE64)
-    return soundfile.read(io.BytesIO(base64.b64decode(encoded)))
 
 
 def median_pitch_hz(audio, sample_rate):
@@ -47,7 +34,7 @@ def test_slider_changes_the_sound_in_the_page(notebook):
     with open_notebook(notebook) as page:
         run_all_cells(page, timeout_seconds=240)
         page.locator(PLAYER).wait_for(timeout=60_000)
-        before, sample_rate = received(page)
+        before, sample_rate = sound_of(page.locator(PLAYER))
         source = page.locator(PLAYER).get_attribute("src")
         handle = page.locator(".widget-slider .noUi-handle").first
         handle.scroll_into_view_if_needed()
@@ -58,7 +45,7 @@ def test_slider_changes_the_sound_in_the_page(notebook):
             arg=["audio.jupyter-widgets", source],
             timeout=60_000,
         )
-        after, _ = received(page)
+        after, _ = sound_of(page.locator(PLAYER))
         page.locator(PLAYER).evaluate("player => player.play()")
         page.wait_for_timeout(1000)
         assert page.locator(PLAYER).evaluate("player => player.currentTime") > 0
