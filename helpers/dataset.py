@@ -7,6 +7,7 @@ stays the same for ten minutes and for ten hours.
 """
 
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,11 @@ class Dataset:
     heldout: dict
     statistics: dict
     passed_over: dict
+
+    @property
+    def fingerprint(self):
+        """Eight letters and digits that examples of other recordings do not have."""
+        return f"{zlib.crc32(json.dumps(self.statistics).encode()):08x}"
 
 
 def prepare(

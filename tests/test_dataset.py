@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 import tracemalloc
+from dataclasses import replace
 
 import librosa
 import numpy as np
@@ -202,6 +203,13 @@ def test_a_short_note_has_silence_after_it(recordings, examples):
     np.testing.assert_array_equal(example["loudness_db"][whole_frames:], -80.0)
     np.testing.assert_array_equal(example["f0_confidence"][whole_frames:], 0.0)
     np.testing.assert_allclose(example["f0_hz"][whole_frames:], SHORT_NOTE_HZ, rtol=0.02)
+
+
+def test_other_recordings_have_another_fingerprint(prepared):
+    examples = prepared[0]
+    others = replace(examples, statistics={**examples.statistics, "files": 99})
+    assert examples.fingerprint == replace(examples).fingerprint != others.fingerprint
+    assert examples.fingerprint.isalnum() and len(examples.fingerprint) == 8
 
 
 def test_statistics_are_those_of_the_training_examples(prepared):
