@@ -25,6 +25,12 @@ def test_a_compiled_function_gives_the_same():
     np.testing.assert_allclose(xla.compiled(function)(x), np.exp(-(x**2)).sum(1), rtol=1e-5)
 
 
+def test_the_first_call_may_come_from_a_graph():
+    xla.available.cache_clear()
+    twice = tf.function(lambda x: 2.0 * xla.compiled(tf.square)(x), autograph=False)
+    np.testing.assert_allclose(twice(tf.constant([3.0])), [18.0])
+
+
 def test_a_build_without_xla_goes_without(monkeypatch):
     def without_xla(function, jit_compile=None, **options):
         if jit_compile:
