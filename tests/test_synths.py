@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import tensorflow as tf
+from gradients import relative_error
 
 from helpers import synths
 from helpers.ddsp_import import ddsp
@@ -46,10 +47,6 @@ def synthesize(f0_hz, amplitudes, distribution, hop_size, sample_rate):
     )
     assert audio.shape == (1, len(f0_hz) * hop_size)
     return audio.numpy()[0]
-
-
-def relative_error(found, true):
-    return np.sqrt(np.mean((found - true) ** 2) / np.mean(np.square(true, dtype=float)))
 
 
 @pytest.mark.parametrize(
