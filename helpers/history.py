@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 STALLED_STEPS = 500  # in which the held-out loss fell by less ...
-STALLED_SHARE = 0.005  # ... than this share
+STALLED_SHARE = 0.005  # ... than this share, once the learning rate is low, ...
+RISEN_SHARE = 0.02  # ... or rose by more than this one, at any time
+LATE = 2 / 3  # share of the steps after which the rate, half a cosine, is below a third
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,18 @@ class History:
         """The lowest held-out loss and its step; infinity and 0 before the first evaluation."""
         return min(zip(self.heldout_loss, self.step, strict=True), default=(np.inf, 0))
 
-    @property
-    def has_stalled(self):
-        """Whether the held-out loss has hardly fallen for `STALLED_STEPS`."""
-        steps = np.array(self.step)
-        before = np.array(self.heldout_loss)[steps <= (steps[-1:] - STALLED_STEPS)]
-        return len(before) > 0 and self.best[0] > (1 - STALLED_SHARE) * before.min()
+    def has_stalled(self, n_steps):
+        """Whether, in a training of `n_steps`, to go on promises nothing.
+
+        That is: for `STALLED_STEPS` the held-out loss has risen, or has hardly fallen although the
+        learning rate is low; while it is high, losses often stand still and fall again with it.
+        """
+        steps, losses = np.array(self.step), np.array(self.heldout_loss)
+        before = losses[steps <= (steps[-1:] - STALLED_STEPS)]
+        if not len(before):
+            return False
+        change = losses[len(before) :].min() / before.min() - 1.0
+        return change > RISEN_SHARE or (change > -STALLED_SHARE and steps[-1] >= LATE * n_steps)
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Progress:
         loss, (best, best_step) = self.history.heldout_loss[-1], self.history.best
         left = "" if np.isnan(self.seconds_left) else f", {_duration(self.seconds_left)} left"
         at_best = "its best" if loss == best else f"at its best {best:.2f}, at step {best_step:,}"
-        stalled = f"; {STALLED}" if self.history.has_stalled else ""
+        stalled = f"; {STALLED}" if self.history.has_stalled(self.steps) else ""
         return (
             f"Step {self.step:,} of {self.steps:,}{left}: the held-out loss is {loss:.2f}, "
             f"{at_best}{stalled}."

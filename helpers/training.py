@@ -190,7 +190,7 @@ class _Run:
 
     def _evaluate(self, step):
         """Measures the held-out loss, writes all down, the checkpoint last, and reports."""
-        had_stalled = self.history.has_stalled
+        had_stalled = self.history.has_stalled(self._n_steps)
         loss, played = self._listen()
         if loss < self.history.best[0]:
             self.steps.keep_best()
@@ -198,7 +198,7 @@ class _Run:
         self.history = self.history.and_then(step, float(np.mean(losses)), loss)
         self._log(step, played)
         self.save()
-        if self.history.has_stalled and not had_stalled:
+        if self.history.has_stalled(self._n_steps) and not had_stalled:
             tqdm.write(f"The held-out loss has stalled: {STALLED}.")
         self._tell(step, played)
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from helpers import history
 from helpers.history import History, Progress
 
 
@@ -24,20 +23,23 @@ def test_one_evaluation_later():
 
 
 @pytest.mark.parametrize(
-    "losses, stalled",
+    "losses, early, late",
     [
-        ([], False),
-        ([5.0] * 10, False),  # 500 steps, but none before them
-        ([5.0] * 11, True),
-        ([5.0] * 10 + [4.97], False),
-        ([5.0] * 10 + [4.98], True),
-        ([5.0] + [6.0] * 10, True),
-        ([5.0 - 0.003 * i for i in range(20)], False),
+        ([], False, False),
+        ([5.0] * 10, False, False),  # 500 steps, but none before them
+        ([5.0] * 11, False, True),
+        ([5.0] * 10 + [4.97], False, False),
+        ([5.0] * 10 + [4.98], False, True),
+        ([5.0] + [5.09] * 10, False, True),
+        ([5.0] + [5.11] * 10, True, True),
+        ([5.0 - 0.003 * i for i in range(20)], False, False),
     ],
 )
-def test_a_loss_stalls_that_falls_by_less_than_half_a_percent_in_500_steps(losses, stalled):
-    assert (history.STALLED_STEPS, history.STALLED_SHARE) == (500, 0.005)
-    assert of(*losses).has_stalled == stalled
+def test_a_loss_stalls_that_rises_or_late_hardly_falls_in_500_steps(losses, early, late):
+    steps = 50 * len(losses)
+    assert of(*losses).has_stalled(2 * steps) == early
+    assert of(*losses).has_stalled(steps) == late
+    assert of(*losses).has_stalled(steps * 3 // 2) == late
 
 
 @pytest.mark.parametrize(
@@ -52,9 +54,9 @@ def test_a_loss_stalls_that_falls_by_less_than_half_a_percent_in_500_steps(losse
         ),
         ([6.0], np.nan, "Step 50 of 1,500: the held-out loss is 6.00, its best."),
         (
-            [6.0] * 12,
+            [6.0] * 24,
             3 * 3600,
-            "Step 600 of 1,500, 3 hours left: the held-out loss is 6.00, its best; it has hardly "
+            "Step 1,200 of 1,500, 3 hours left: the held-out loss is 6.00, its best; it has hardly "
             "fallen for 500 steps, you may stop and keep the best.",
         ),
     ],
