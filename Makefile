@@ -13,10 +13,10 @@ demo: .venv/installed
 	TIMBRE_QUICK=1 $(BIN)/python notebooks/run.py
 
 test: .venv/installed .venv/system lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-fast: .venv/installed lint
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 lint: .venv/installed
 	$(BIN)/ruff check .
