@@ -24,7 +24,11 @@ from helpers.files import replacing
 
 LOUDNESS_FLOOR_DB = -80.0
 N_FFT = 512  # samples, at 16 kHz
+N_FFT_BEFORE = 2048  # before ddsp 2.0
+REFERENCE_BEFORE_DB = 20.7  # the loudness then of white noise at full scale
 PROFILE = "ddsp-2"  # loudness as ddsp defines it since its version 2.0
+PROFILE_BEFORE = "ddsp-1"  # and before
+FLOORS_DB = {PROFILE: LOUDNESS_FLOOR_DB, PROFILE_BEFORE: -120.0}  # loudness of silence
 CURVES = ("times_s", "f0_hz", "confidence", "loudness_db")
 QUIETEST_VOICED_DB = -60.0  # below the clip's loudest frame, where CREPE finds pitch in hiss
 PIECE_SECONDS = 60.0  # of a file that are listened to at once, and kept together
@@ -41,6 +45,8 @@ class Features:
       confidence: CREPE's certainty of the pitch, from 0 to 1.
       loudness_db: A-weighted loudness, from -80 dB to about 20 for a sine at full scale.
       frame_rate: Frames a second.
+      profile: What loudness is: one of `FLOORS_DB`, of which `PROFILE_BEFORE` is for instruments
+        that were trained with ddsp before 2.0, and goes from -120 dB to about -20.
     """
 
     times_s: np.ndarray
@@ -48,6 +54,12 @@ class Features:
     confidence: np.ndarray
     loudness_db: np.ndarray
     frame_rate: int
+    profile: str = PROFILE
+
+    @property
+    def floor_db(self):
+        """The loudness of silence."""
+        return FLOORS_DB[self.profile]
 
     @property
     def voiced(self):
@@ -55,7 +67,14 @@ class Features:
         return np.isfinite(self.f0_hz)
 
 
-def extract(audio, sample_rate, frame_rate=FRAME_RATE, crepe_model="tiny", progress=False):
+def extract(
+    audio,
+    sample_rate,
+    frame_rate=FRAME_RATE,
+    crepe_model="tiny",
+    progress=False,
+    profile=PROFILE,
+):
     """The `Features` of a clip: 1 + n_samples // hop frames, centred.
 
     Args:
@@ -64,10 +83,13 @@ def extract(audio, sample_rate, frame_rate=FRAME_RATE, crepe_model="tiny", progr
       frame_rate: Frames a second.
       crepe_model: CREPE's size for the pitch.
       progress: Show a progress bar.
+      profile: What loudness is, as an instrument's statistics name it (`feature_profile`).
 
     Raises:
-      InputError: A frame would not be a whole number of samples at 16 kHz.
+      InputError: A frame would not be a whole number of samples at 16 kHz, or there is no such
+        profile.
     """
+    check_profile(profile)
     hop_size(SAMPLE_RATE, frame_rate)
     if sample_rate != SAMPLE_RATE:
         audio = sound.resample(audio, sample_rate, SAMPLE_RATE)
@@ -77,16 +99,26 @@ def extract(audio, sample_rate, frame_rate=FRAME_RATE, crepe_model="tiny", progr
     loudness_db = loudness(audio, SAMPLE_RATE, frame_rate)
     quiet = loudness_db < loudness_db.max() + QUIETEST_VOICED_DB
     unvoiced = (confidence < VOICED_CONFIDENCE) | quiet
+    if profile == PROFILE_BEFORE:
+        loudness_db = loudness_before(audio, SAMPLE_RATE, frame_rate)
     return Features(
         times_s=np.arange(len(f0_hz)) / frame_rate,
         f0_hz=np.where(unvoiced, np.nan, f0_hz).astype(np.float32),
         confidence=confidence,
         loudness_db=loudness_db,
         frame_rate=frame_rate,
+        profile=profile,
     )
 
 
-def listen(files, sample_rate=SAMPLE_RATE, frame_rate=FRAME_RATE, crepe_model="tiny", workers=2):
+def listen(
+    files,
+    sample_rate=SAMPLE_RATE,
+    frame_rate=FRAME_RATE,
+    crepe_model="tiny",
+    workers=2,
+    profile=PROFILE,
+):
     """Reads and tracks sound files in parallel, and remembers what it heard.
 
     Memory stays the same for any number of files of any length: audio lies on disk, files are
@@ -100,6 +132,7 @@ def listen(files, sample_rate=SAMPLE_RATE, frame_rate=FRAME_RATE, crepe_model="t
       frame_rate: Frames a second.
       crepe_model: CREPE's size for the pitch.
       workers: Files at a time. More than two do not help: CREPE itself takes all processors.
+      profile: What loudness is; see `extract`.
 
     Yields:
       Each path with a finished Future, whose `result()` is the file's audio [n_samples] (see
@@ -112,7 +145,7 @@ def listen(files, sample_rate=SAMPLE_RATE, frame_rate=FRAME_RATE, crepe_model="t
     for rate in (SAMPLE_RATE, sample_rate):
         hop_size(rate, frame_rate)
     crepe.build_and_load_model(crepe_model)  # before two threads want it
-    settings = (sample_rate, frame_rate, crepe_model)
+    settings = (sample_rate, frame_rate, crepe_model, profile)
     stopped = threading.Event()
     executor = ThreadPoolExecutor(workers)
     with tqdm(total=len(files), desc="listening", unit="file") as bar:
@@ -152,6 +185,36 @@ def loudness(audio, sample_rate, frame_rate=FRAME_RATE):
     return (10.0 * np.log10(np.maximum(power, floor))).astype(np.float32)
 
 
+def loudness_before(audio, sample_rate, frame_rate=FRAME_RATE):
+    """A-weighted dB, mean over frequency, of each -20.7 dB and at least -120: before ddsp 2.0.
+
+    There a frame began at its time; here it is centred on it, as those of all curves are.
+
+    Args:
+      audio: Shape [n_samples].
+      sample_rate: Hz.
+      frame_rate: Frames a second; frames are centred.
+
+    Returns:
+      loudness_db: Shape [1 + n_samples // hop].
+    """
+    hop = hop_size(sample_rate, frame_rate)
+    frequencies_hz = librosa.fft_frequencies(sr=sample_rate, n_fft=N_FFT_BEFORE)
+    weights_db = librosa.A_weighting(frequencies_hz.clip(1.0)) - REFERENCE_BEFORE_DB
+    spectrum = librosa.stft(audio, n_fft=N_FFT_BEFORE, hop_length=hop, pad_mode="constant")
+    spectrum_db = 20.0 * np.log10(np.maximum(np.abs(spectrum), 1e-20)) + weights_db[:, None]
+    floor_db = FLOORS_DB[PROFILE_BEFORE]
+    return np.mean(np.maximum(spectrum_db, floor_db), axis=0).astype(np.float32)
+
+
+def check_profile(profile):
+    """Refuses a name of a feature profile that there is not."""
+    if profile not in FLOORS_DB:
+        raise InputError(
+            f"There is no feature profile {profile!r}: choose one of {', '.join(FLOORS_DB)}."
+        )
+
+
 def hop_size(sample_rate, frame_rate):
     """Samples from one frame to the next.
 
@@ -177,7 +240,9 @@ def save(features, path):
             table = np.stack(list(columns.values()), axis=1)
             np.savetxt(unfinished, table, "%.5f", ",", header=",".join(columns), comments="")
         else:
-            np.savez_compressed(unfinished, frame_rate=features.frame_rate, **columns)
+            np.savez_compressed(
+                unfinished, frame_rate=features.frame_rate, profile=features.profile, **columns
+            )
 
 
 def load(path):
@@ -189,7 +254,9 @@ def load(path):
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Features(
-                **{name: arrays[name] for name in CURVES}, frame_rate=int(arrays["frame_rate"])
+                **{name: arrays[name] for name in CURVES},
+                frame_rate=int(arrays["frame_rate"]),
+                profile=str(arrays["profile"]) if "profile" in arrays else PROFILE,
             )
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error):
         raise InputError(
@@ -199,7 +266,7 @@ def load(path):
 
 def _listen_to(path, settings, stopped, bar):
     """A file's audio and features, unless it is `stopped` meanwhile; the bar tells where it is."""
-    sample_rate, frame_rate, _ = settings
+    sample_rate, frame_rate, _, profile = settings
     audio, _ = sound.load_to_disk(path, sample_rate)
     hop = hop_size(sample_rate, frame_rate)
     n_frames = 1 + len(audio) // hop
@@ -218,7 +285,7 @@ def _listen_to(path, settings, stopped, bar):
     quiet = loudness_db < loudness_db.max() + QUIETEST_VOICED_DB
     f0_hz = np.where(quiet, np.float32(np.nan), f0_hz)
     return audio, Features(
-        np.arange(n_frames) / frame_rate, f0_hz, confidence, loudness_db, frame_rate
+        np.arange(n_frames) / frame_rate, f0_hz, confidence, loudness_db, frame_rate, profile
     )
 
 
@@ -228,7 +295,8 @@ def _remembered(audio, *settings):
     try:
         return load(path)
     except InputError:  # not there yet, or damaged
-        curves = extract(audio, *settings)
+        *sizes, profile = settings
+        curves = extract(audio, *sizes, profile=profile)
         save(curves, path)
         return curves
 

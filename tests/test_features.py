@@ -81,6 +81,45 @@ def test_the_ear_hears_the_middle_louder_than_the_bass():
     assert low - middle == pytest.approx(-19.1, abs=1.0)  # bins are 31 Hz wide
 
 
+def test_loudness_before_ddsp_2():
+    """As its version 1.9 had it, written out: dB of each bin, then their mean; in float64."""
+    audio, n_fft, hop = melody(), 2048, 64
+    frequencies_hz = np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE)
+    f2 = np.maximum(frequencies_hz, 1.0) ** 2  # IEC 61672-1
+    weights = 12194.0**2 * f2**2 / ((f2 + 20.6**2) * (f2 + 12194.0**2))
+    weights /= np.sqrt((f2 + 107.7**2) * (f2 + 737.9**2))
+    weights_db = np.maximum(20 * np.log10(weights) + 2.0, -80.0)
+    window = np.sin(np.pi * np.arange(n_fft) / n_fft) ** 2
+    padded = np.pad(audio.astype(float), n_fft // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
+    decibels = 20 * np.log10(np.maximum(np.abs(np.fft.rfft(frames * window)), 1e-20))
+    wanted_db = np.maximum(decibels + weights_db - 20.7, -120.0).mean(axis=1)
+    loudness_db = features.loudness_before(audio, SAMPLE_RATE, 250)
+    assert loudness_db.shape == wanted_db.shape
+    np.testing.assert_allclose(loudness_db, wanted_db, atol=0.01)
+
+
+def test_a_profile_changes_the_loudness_alone(tmp_path):
+    audio = np.concatenate([tone(330.0), silence(0.5)])
+    since, before = (
+        features.extract(audio, SAMPLE_RATE, profile=name) for name in ("ddsp-2", "ddsp-1")
+    )
+    assert (since.profile, since.floor_db, before.profile, before.floor_db) == (
+        *("ddsp-2", -80.0),
+        *("ddsp-1", -120.0),
+    )
+    np.testing.assert_array_equal(before.f0_hz, since.f0_hz)
+    np.testing.assert_array_equal(before.loudness_db, features.loudness_before(audio, SAMPLE_RATE))
+    assert before.loudness_db[-1] == -120.0
+    features.save(before, tmp_path / "curves.npz")
+    assert features.load(tmp_path / "curves.npz").profile == "ddsp-1"
+
+
+def test_a_profile_that_there_is_not(refused):
+    with refused("'ddsp-0'.*ddsp-2, ddsp-1"):
+        features.extract(tone(330.0), SAMPLE_RATE, profile="ddsp-0")
+
+
 def test_silence_is_at_the_floor():
     np.testing.assert_array_equal(features.loudness(silence(1), SAMPLE_RATE), -80.0)
 
