@@ -23,6 +23,7 @@ EXTENSIONS = tuple(
 )
 MIN_SECONDS = 0.25
 SILENCE_PEAK = 10 ** (-70 / 20)
+SAVED_AT_ONCE = 2**20  # samples
 
 
 def load(path, sample_rate=None, max_seconds=MAX_SECONDS):
@@ -78,12 +79,36 @@ def resample(audio, sample_rate, new_sample_rate):
     )
 
 
-def save(path, audio, sample_rate):
-    """Writes audio as the path's format (.wav or .flac); a file is there whole or not at all."""
+def save(path, audio, sample_rate, tags=None):
+    """Writes audio as the path's format (.wav or .flac); a file is there whole or not at all.
+
+    Args:
+      path: Of the file.
+      audio: What is beyond full scale is clipped. Shape [n_samples].
+      sample_rate: Hz.
+      tags: What to write beside the sound: title, comment, software and the like, by name.
+    """
+    check_ending(path)
+    with (
+        replacing(path) as unfinished,
+        soundfile.SoundFile(unfinished, "w", sample_rate, channels=1) as file,
+    ):
+        for name, text in (tags or {}).items():
+            setattr(file, name, text)
+        for first in range(0, len(audio), SAVED_AT_ONCE):
+            file.write(np.clip(audio[first : first + SAVED_AT_ONCE], -1.0, 1.0))
+
+
+def check_ending(path):
+    """Refuses a path whose ending is not that of a format that `save` writes."""
     if Path(path).suffix.lower() not in (".wav", ".flac"):
         raise InputError(f"Sound is saved as .wav or .flac, not as {path}: rename it.")
-    with replacing(path) as unfinished:
-        soundfile.write(unfinished, np.clip(audio, -1.0, 1.0), sample_rate)
+
+
+def rate_of(path):
+    """The sample rate in Hz of a sound file that can be read."""
+    with av.open(str(path)) as container:
+        return container.streams.audio[0].rate
 
 
 def listing(folder):

@@ -10,23 +10,28 @@ class Gru(tf.keras.layers.GRU):
     """Keras' GRU with a gradient that adds up the weights' once, instead of at every frame.
 
     Its weights are those of `tf.keras.layers.GRU` with its defaults, whose own way it goes on a
-    GPU, where that is cuDNN's. It returns the states of all frames, from zeros on.
+    GPU, where that is cuDNN's. It returns the states of all frames, from zeros on or, as Keras' own
+    does, from `initial_state`.
     """
 
-    def call(self, inputs, training=None, **kwargs):
+    def call(self, inputs, training=None, initial_state=None, **kwargs):
         """States [batch, n_frames, units] of inputs [batch, n_frames, channels]."""
         if tf.config.list_physical_devices("GPU"):
-            return super().call(inputs, training=training, **kwargs)
+            return super().call(inputs, training=training, initial_state=initial_state, **kwargs)
         kernel, recurrent_kernel, biases = (
             tf.cast(weights, inputs.dtype)
             for weights in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
         )
         frames = tf.tensordot(tf.transpose(inputs, [1, 0, 2]), kernel, 1) + biases[0]
-        # In training a clip is as long as the next. Else blocks of one length are compiled, once.
+        # In training a clip is as long as the next, and so are frames that go on from others. Else
+        # blocks of one length are compiled, once.
         n_frames = frames.shape[0]
-        length = n_frames if training else FRAMES_AT_ONCE
+        length = n_frames if training or initial_state is not None else FRAMES_AT_ONCE
         frames = tf.pad(frames, [[0, -n_frames % length], [0, 0], [0, 0]])
-        states = [tf.zeros_like(frames[:1, :, : self.units])]
+        start = tf.zeros_like(frames[0, :, : self.units])
+        if initial_state is not None:
+            start = tf.cast(tf.nest.flatten(initial_state)[0], inputs.dtype)
+        states = [start[tf.newaxis]]
         for block in tf.split(frames, frames.shape[0] // length):
             states.append(_recur(block, recurrent_kernel, biases[1], states[-1][-1]))
         return tf.transpose(tf.concat(states[1:], axis=0)[:n_frames], [1, 0, 2])

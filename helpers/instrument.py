@@ -4,6 +4,7 @@ Beside `untrusted`, which reads configurations and calls nothing, this is the on
 speaks to gin.
 """
 
+import functools
 from dataclasses import dataclass, field
 
 import gin
@@ -14,6 +15,7 @@ from helpers.config import SAMPLE_RATE
 from helpers.ddsp_import import ddsp
 from helpers.errors import InputError
 from helpers.tensorflow_import import tf
+from helpers.xla import compiled
 
 SAMPLE_RATES = (16000, 24000, 32000, 44100, 48000)  # Hz, to which configurations can be brought
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
@@ -68,7 +70,7 @@ class Instrument:
         Raises:
           InputError: z is missing, of another shape, or given to an instrument without it.
         """
-        self._check_z(z, len(f0_hz))
+        self.check_z(z, len(f0_hz))
         curves = {"f0_hz": _batch(f0_hz), "loudness_db": _batch(loudness_db)}
         curves |= self.network.preprocessor(curves, training=False)
         if z is not None:
@@ -94,7 +96,41 @@ class Instrument:
         z = self.network.encoder({"audio": _batch(audio), "f0_scaled": frames})["z"]
         return tf.cast(z, tf.float32).numpy()[0]
 
-    def _check_z(self, z, n_frames):
+    @property
+    def echoes(self):
+        """What the instrument's room adds to its sound: an impulse response [n_taps], first 0."""
+        for processor in self.network.processor_group.processors:
+            if isinstance(processor, ddsp.effects.Reverb):
+                echoes = np.ravel(processor.get_controls(tf.zeros([1, 1]))["ir"])
+                return np.concatenate([[0.0], echoes[1:]]).astype(np.float32)
+        return np.zeros(1, np.float32)
+
+    @property
+    def noise_bands(self):
+        """Bands of the noise from 0 Hz to half the sample rate, of equal width."""
+        return dict(self.network.decoder.output_splits)["noise_magnitudes"]
+
+    def decode(self, f0_hz, loudness_db, z=None, state=None):
+        """Curves to the controls of the synthesizers, for a block of frames after another.
+
+        Compiled, anew for each number of frames.
+
+        Args:
+          f0_hz, loudness_db, z: As for `play`.
+          state: What the block before returned; None at the beginning.
+
+        Returns:
+          (amplitudes [n_frames, 1], harmonic_distribution [n_frames, n_harmonics] with the sum 1,
+          noise magnitudes [n_frames, n_bands]), and the state to go on from.
+        """
+        if state is None:
+            state = self.network.decoder.start()
+        z = None if z is None else _batch(z)
+        controls, state = self._decode(_batch(f0_hz), _batch(loudness_db), z, state)
+        return tuple(control[0].numpy() for control in controls), state
+
+    def check_z(self, z, n_frames):
+        """Refuses z where there is none, is to be one, or is to be one of another shape."""
         if z is None and self.z_dims:
             raise InputError(
                 "This instrument plays from z too: encode a sound first and give what "
@@ -107,6 +143,32 @@ class Instrument:
                 f"z has the shape {np.shape(z)}, where {n_frames} frames of {self.z_dims} numbers "
                 "are wanted: cut it to the frames of f0."
             )
+
+    @functools.cached_property
+    def _decode(self):
+        return compiled(self._controls)
+
+    def _controls(self, f0_hz, loudness_db, z, state):
+        curves = self.network.preprocessor({"f0_hz": f0_hz, "loudness_db": loudness_db})
+        if z is not None:
+            curves["z"] = z
+        raw, state = self.network.decoder.step(curves, state)
+        raw = {name: tf.cast(control, tf.float32) for name, control in raw.items()}
+        harmonic = self._synthesizer(synths.FramewiseHarmonic).get_controls(
+            raw["amps"], raw["harmonic_distribution"], curves["f0_hz"]
+        )
+        noise = self._synthesizer(synths.FramewiseNoise).get_controls(raw["noise_magnitudes"])
+        amplitudes, distribution = harmonic["amplitudes"], harmonic["harmonic_distribution"]
+        return (amplitudes, distribution, noise["magnitudes"]), state
+
+    def _synthesizer(self, kind):
+        for processor in self.network.processor_group.processors:
+            if isinstance(processor, kind):
+                return processor
+        raise InputError(
+            f"This instrument has no {kind.__name__}: timbre transfer wants one with harmonics and "
+            "noise."
+        )
 
 
 def make(text, name="The configuration", sample_rate=None, precision="float32"):

@@ -21,13 +21,18 @@ class ScaleFeatures(ddsp.training.nn.DictLayer):
     audio, which would undo every edit of the loudness.
     """
 
+    def __init__(self, loudness_range_db=80.0, **kwargs):
+        """Takes the decibels that become the range of 0 to 1: ddsp's 80; before its 2.0, 120."""
+        super().__init__(**kwargs)
+        self.loudness_range_db = loudness_range_db
+
     # ddsp reads the names of what a layer takes and returns from its signature.
     def call(self, loudness_db, f0_hz) -> ["f0_hz", "f0_scaled", "ld_scaled"]:  # noqa: F821
         """Scales both curves and gives them a channel: [batch, n_frames] to [..., 1]."""
         f0_hz = ddsp.training.preprocessing.at_least_3d(f0_hz)
         loudness_db = ddsp.training.preprocessing.at_least_3d(loudness_db)
         f0_scaled = ddsp.training.preprocessing.scale_f0_hz(f0_hz)
-        return f0_hz, f0_scaled, ddsp.training.preprocessing.scale_db(loudness_db)
+        return f0_hz, f0_scaled, loudness_db / self.loudness_range_db + 1.0
 
 
 class LayerNorm(layers.LayerNormalization):
@@ -105,6 +110,20 @@ class GruDecoder(ddsp.training.decoders.RnnFcDecoder):
         self.out_stack = Stack(ch, layers_per_stack)
         self.dense_out = layers.Dense(sum(n_channels for _, n_channels in output_splits))
 
+    def start(self):
+        """The state before the first frame, for `step`."""
+        return tf.zeros([1, self.rnn.rnn.units], self.compute_dtype)
+
+    def step(self, features, state):
+        """Controls of frames that go on where those ended that left a state, and the new state."""
+        inputs = [
+            stack(features[key])
+            for stack, key in zip(self.input_stacks, self.input_keys, strict=True)
+        ]
+        states = self.rnn.rnn(tf.concat(inputs, axis=-1), initial_state=state)
+        outputs = self.dense_out(self.out_stack(tf.concat([*inputs, states], axis=-1)))
+        return ddsp.training.nn.split_to_dict(outputs, self.output_splits), states[:, -1]
+
 
 @gin.register
 class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
@@ -141,3 +160,29 @@ class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
         for convolve, normalize in zip(self.convolutions, self.norms, strict=True):
             x = x + tf.nn.leaky_relu(normalize(convolve(x)))
         return self.output_stack(tf.concat([x, inputs], axis=-1))
+
+    def start(self):
+        """The state before the first frame, for `step`: what each convolution saw, zeros."""
+        return [
+            tf.zeros([1, self._reach(convolve), convolve.filters], self.compute_dtype)
+            for convolve in self.convolutions
+        ]
+
+    def step(self, features, state):
+        """Controls of frames that go on where those ended that left a state, and the new state."""
+        inputs = tf.concat(
+            [tf.cast(features[key], self.compute_dtype) for key in self.input_keys], axis=-1
+        )
+        x, new_state = self.input_stack(inputs), []
+        for convolve, normalize, past in zip(self.convolutions, self.norms, state, strict=True):
+            reach = past.shape[1]
+            seen = tf.concat([past, x], axis=1)
+            new_state.append(seen[:, seen.shape[1] - reach :])
+            x = x + tf.nn.leaky_relu(normalize(convolve(seen)[:, reach:]))
+        outputs = self.dense_out(self.output_stack(tf.concat([x, inputs], axis=-1)))
+        return ddsp.training.nn.split_to_dict(outputs, self.output_splits), new_state
+
+    @staticmethod
+    def _reach(convolve):
+        """Frames before its own that a convolution sees."""
+        return (convolve.kernel_size[0] - 1) * convolve.dilation_rate[0]

@@ -84,26 +84,28 @@ def _as_rows(x):
 
 @tf.custom_gradient
 def _sum_harmonics(cycles, audible_up_to, start, end):
-    """Audio [n_rows, hop_size] of frames.
+    """`sum_harmonics` with its gradient.
 
     What is differentiated by hand is also compiled apart, and so only computed when it is asked
     for: the gradient of the phase is not, where f0 is given.
-
-    Args:
-      cycles: Phase. Shape [n_rows, hop_size].
-      audible_up_to: Number of the last harmonic below half the sample rate. Shape as `cycles`.
-      start, end: Amplitudes at both ends of each frame. Shape [n_rows, n_harmonics].
     """
 
     def gradient(upstream):
         to_start, to_end = _amplitude_gradient(cycles, audible_up_to, upstream, start.shape[1])
         return _phase_gradient(cycles, audible_up_to, start, end, upstream), None, to_start, to_end
 
-    return _weighted_sum(cycles, audible_up_to, start, end), gradient
+    return sum_harmonics(cycles, audible_up_to, start, end), gradient
 
 
 @compiled
-def _weighted_sum(cycles, audible_up_to, start, end):
+def sum_harmonics(cycles, audible_up_to, start, end):
+    """Audio [n_rows, hop_size] of frames that know nothing of each other.
+
+    Args:
+      cycles: Phase. Shape [n_rows, hop_size].
+      audible_up_to: Number of the last harmonic below half the sample rate. Shape as `cycles`.
+      start, end: Amplitudes at both ends of each frame. Shape [n_rows, n_harmonics].
+    """
     sines = _sine(cycles[:, tf.newaxis] * _numbers(start.shape[1]))
     return tf.reduce_sum(sines * _envelopes(audible_up_to, start, end), axis=1)
 

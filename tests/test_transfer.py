@@ -1,181 +1,272 @@
-"""helpers.transfer against what it promises, in closed form."""
+"""helpers.transfer: recordings in, sounds and files out."""
 
+import json
 from dataclasses import fields, replace
-from types import SimpleNamespace
 
+import av
+import librosa
 import numpy as np
 import pytest
+import soundfile
+import tiny_instrument
 
-from helpers import features, model, transfer
+from helpers import config, features, model, transfer
+from helpers.settings import Settings
 
-PERCENTILES_DB = np.linspace(-55.0, -10.0, 101) ** 3 / 55.0**2  # no straight line
-STATISTICS = {
-    "feature_profile": features.PROFILE,
-    "pitch_midi": {"low": 55.0, "mean": 69.0, "high": 90.0},
-    "loudness_db_percentiles": PERCENTILES_DB.tolist(),
-}
-REST_FRAMES = 20
+AS_IT_IS = Settings(fit_register=False, fit_loudness=False, reverb=0.0)
 
 
-def a_recording(n_notes=1001, n_rests=200, center_hz=220.0, seed=0):
-    """Notes around a pitch with random loudness, and rests of 0.16 s, half of them loud noise."""
-    random = np.random.default_rng(seed)
-    n_frames = n_notes + n_rests
-    f0_hz = center_hz * 2.0 ** random.uniform(-0.2, 0.2, n_frames)
-    starts = np.linspace(0, n_frames - REST_FRAMES, n_rests // REST_FRAMES).astype(int)
-    rests = (starts[:, None] + np.arange(REST_FRAMES)).ravel()
-    f0_hz[rests] = np.nan
-    loudness_db = random.uniform(-45.0, -12.0, n_frames)
-    loudness_db[rests[: n_rests // 2]] -= 30.0
-    arrays = [np.arange(n_frames) / 125, f0_hz, np.isfinite(f0_hz), loudness_db]
-    arrays = [array.astype(np.float32) for array in arrays]
-    for array in arrays:
-        array.flags.writeable = False  # an edit in place is an error
-    return features.Features(*arrays, frame_rate=125)
+@pytest.fixture(scope="module")
+def instrument():
+    return tiny_instrument.build()
+
+
+@pytest.fixture(scope="module")
+def bundle(instrument, tmp_path_factory):
+    path = tmp_path_factory.mktemp("bundles") / "tiny"
+    model.save(instrument, path)
+    return path
+
+
+def a_note(f0_hz=220.0, seconds=0.8, sample_rate=16000, level=0.3):
+    """A note with overtones between two rests."""
+    times_s = np.arange(round(seconds * sample_rate)) / sample_rate
+    wave = sum(np.sin(2 * np.pi * k * f0_hz * times_s) / k for k in (1, 2, 3, 4))
+    shape = np.clip(10 * np.minimum(times_s - 0.1, seconds - 0.1 - times_s), 0.0, 1.0)
+    return (level * shape * wave / np.abs(wave).max()).astype(np.float32)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Path of a stereo file at another rate, of 0.8 s."""
+    path = tmp_path / "a song.flac"
+    note = a_note(sample_rate=22050)
+    soundfile.write(path, np.stack([note, 0.5 * note], axis=1), 22050)
+    return path
+
+
+def rms(audio):
+    return np.sqrt(np.mean(np.square(audio, dtype=np.float64)))
+
+
+# Sounds
+
+
+@pytest.mark.parametrize("sample_rate, n_samples", [(16000, 12001), (44100, 33333)])
+def test_the_result_is_as_long_as_the_recording(instrument, sample_rate, n_samples):
+    audio = a_note(seconds=n_samples / sample_rate, sample_rate=sample_rate)
+    audio.flags.writeable = False
+    played = transfer.transfer(audio, sample_rate, instrument, Settings(octaves=1))
+    assert played.shape == (round(n_samples * 16000 / sample_rate),)
+    assert played.dtype == np.float32 and np.isfinite(played).all() and played.any()
+    kept = transfer.transfer(audio, sample_rate, instrument, Settings(octaves=1), keep_rate=True)
+    assert kept.shape == (n_samples,)
+    resampled = librosa.resample(played, orig_sr=16000, target_sr=sample_rate)[:n_samples]
+    middle = slice(n_samples // 10, -n_samples // 10)
+    differs = kept[middle] - resampled[: len(kept)][middle]
+    assert rms(differs) < 0.01 * rms(kept)
 
 
 @pytest.mark.parametrize(
-    "center_hz, octaves, words",
+    "settings, ratio", [({}, 1.0), ({"octaves": 1}, 2.0), ({"semitones": -5}, 2 ** (-5 / 12))]
+)
+def test_the_pitch_follows(instrument, settings, ratio):
+    """The untrained instrument sounds at all multiples of f0: the distance of its lines is f0."""
+    played = transfer.transfer(
+        a_note(220.0, 1.2), 16000, instrument, replace(AS_IT_IS, noise_db=-30.0, **settings)
+    )[4800:14400]
+    spectrum = np.abs(np.fft.rfft(played * np.hanning(len(played)), 2**17)) ** 2
+    lags = np.fft.irfft(spectrum)[: len(played) // 2]
+    shortest = round(16000 / 220.0 / ratio / 1.5)
+    period = shortest + np.argmax(lags[shortest : 3 * shortest])
+    assert abs(1200 * np.log2(16000 / period / (220.0 * ratio))) < 30  # periods of whole samples
+
+
+@pytest.mark.parametrize("level", [0.02, 0.3])
+def test_the_notes_keep_the_level_of_the_recording(instrument, level):
+    audio = a_note(level=level)
+    played = transfer.transfer(audio, 16000, instrument, keep_loudness=True)
+    held = slice(3200, 9600)
+    assert rms(played[held]) == pytest.approx(rms(audio[held]), rel=0.15)
+
+
+def test_what_is_too_loud_is_turned_down_as_a_whole(instrument):
+    square = np.sign(a_note())  # no other sound of this peak has its level
+    played = transfer.transfer(square, 16000, instrument, keep_loudness=True)
+    assert np.abs(played).max() == pytest.approx(1.0, abs=1e-5)
+    assert np.count_nonzero(np.abs(played) > 0.999) < 5  # not clipped
+
+
+def test_an_instrument_with_z_hears_the_recording():
+    autoencoder = model.build("autoencoder", bindings=tiny_instrument.SMALL)
+    autoencoder.statistics = tiny_instrument.STATISTICS
+    settings = replace(AS_IT_IS, noise_db=-30.0)
+    played = transfer.transfer(a_note(sample_rate=22050), 22050, autoencoder, settings)
+    assert played.shape == (12800,) and rms(played[3200:9600]) > 0
+
+
+@pytest.mark.parametrize("audio", [np.zeros((2, 16000)), np.full(16000, np.nan)])
+def test_what_is_no_mono_sound(instrument, audio, refused):
+    with refused("one channel"):
+        transfer.transfer(audio, 16000, instrument)
+
+
+def test_a_recording_without_notes(instrument, refused):
+    hiss = np.random.default_rng(0).uniform(-0.1, 0.1, 16000)
+    with refused("No note was found"):
+        transfer.transfer(hiss, 16000, instrument)
+
+
+# Files
+
+
+@pytest.mark.parametrize("ending", [".wav", ".flac"])
+def test_a_file_says_what_made_it(instrument, recording, ending):
+    target = recording.with_name(f"out{ending}")
+    settings = Settings(octaves=1, vibrato=0.25)
+    says = transfer.transfer_file(recording, target, instrument, settings, keep_rate=True)
+    assert says.endswith(".")
+    with soundfile.SoundFile(target) as file:
+        assert (file.samplerate, file.channels, file.frames) == (22050, 1, round(0.8 * 22050))
+        assert np.abs(file.read()).max() > 0.001
+        tags = {name: getattr(file, name) for name in ("title", "comment", "software")}
+    assert tags["title"] == "a song"
+    assert tags["software"].startswith(f"timbre-notebooks {config.VERSION}")
+    who, _, made = tags["comment"].partition("; settings: ")
+    assert who == "Played on tiny (Zoë, CC0)"
+    assert json.loads(made) == {"octaves": 1, "vibrato": 0.25, "keep_rate": True}
+    with av.open(str(target)) as container:  # FFmpeg's names for the same
+        assert container.metadata["title"] == tags["title"]
+        assert container.metadata["comment"] == tags["comment"]
+
+
+def test_a_file_sounds_as_its_samples(instrument, recording):
+    """But for the rates' order: a file is resampled while it is read."""
+    target = recording.with_name("out.wav")
+    transfer.transfer_file(recording, target, instrument, AS_IT_IS)
+    stereo, rate = soundfile.read(recording)
+    played = transfer.transfer(stereo.mean(axis=1), rate, instrument, AS_IT_IS)
+    read, rate = soundfile.read(target)
+    assert rate == 16000 and read.shape == played.shape
+    assert rms(read - played) < 0.05 * rms(played)
+
+
+def test_results_are_not_overwritten_unasked(instrument, recording, refused):
+    target = recording.with_name("out.wav")
+    target.write_text("mine")
+    with refused("is there already"):
+        transfer.transfer_file(recording, target, instrument)
+    assert target.read_text() == "mine"
+    transfer.transfer_file(recording, target, instrument, overwrite=True)
+    assert soundfile.info(target).frames == 12800
+
+
+def test_what_is_wrong_is_said_before_anything_is_heard(
+    instrument, recording, monkeypatch, refused
+):
+    monkeypatch.setattr(features, "listen", lambda *_: pytest.fail("heard"))
+    with refused("as .wav or .flac"):
+        transfer.transfer_file(recording, "out.mp3", instrument)
+    with refused("no instrument kazoo"):
+        transfer.transfer_file(recording, "out.wav", "kazoo")
+    with refused("There is no file hall.wav"):
+        transfer.transfer_file(recording, "out.wav", instrument, room="hall.wav")
+    with refused("among the recordings"):
+        transfer.transfer_folder(recording.parent, recording.parent / "out", instrument)
+
+
+def test_instruments_and_rooms_by_path(bundle, instrument, recording):
+    room = recording.with_name("room.wav")
+    taps = np.concatenate([[1.0], np.zeros(3999), [0.5], np.zeros(4000)])
+    soundfile.write(room, taps, 16000, "FLOAT")
+    soft = replace(AS_IT_IS, noise_db=-30.0, reverb=1.0, mix=0.5)
+    audio, _ = soundfile.read(recording)
+    options = {"second": bundle, "room": room, "keep_loudness": True}
+    wet = transfer.transfer(audio[:, 0], 22050, str(bundle), soft, **options)
+    options["room"] = [1.0]
+    dry = transfer.transfer(audio[:, 0], 22050, instrument, soft, **options)
+    echoed = dry[4800:8000] + 0.5 * dry[800:4000]
+    similarity = np.corrcoef(wet[4800:8000], echoed)[0, 1]
+    assert similarity > 0.999 > np.corrcoef(wet[4800:8000], dry[4800:8000])[0, 1]
+
+
+# Folders
+
+
+def test_a_folder_but_for_what_is_broken(instrument, tmp_path):
+    source, target = tmp_path / "songs", tmp_path / "played"
+    (source / "inner").mkdir(parents=True)
+    for name in ("a.wav", "a.flac", "inner/b.wav", "silent.wav"):
+        soundfile.write(source / name, a_note() * (name != "silent.wav"), 16000)
+    (source / "broken.wav").write_text("no sound")
+    (target / "inner").mkdir(parents=True)
+    (target / "inner/b.wav").write_text("mine")
+    batch = transfer.transfer_folder(source, target, instrument, AS_IT_IS)
+    assert set(batch.played) == {source / "a.wav", source / "a.flac"}
+    assert batch.left == [source / "inner/b.wav"]
+    reasons = {path.name: reason for path, reason in batch.passed_over.items()}
+    assert "not a sound file" in reasons.pop("broken.wav")
+    assert "silent" in reasons.pop("silent.wav") and not reasons
+    written = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
+    assert written == {"a.wav.wav", "a.flac.wav", "inner/b.wav"}
+    assert soundfile.info(target / "a.flac.wav").frames == 12800
+
+
+def test_a_folder_without_recordings(instrument, tmp_path, refused):
+    (tmp_path / "songs").mkdir()
+    with refused("no sound files"):
+        transfer.transfer_folder(tmp_path / "songs", tmp_path / "played", instrument)
+
+
+# Command line
+
+
+def test_the_command_line(bundle, recording, capsys):
+    target = recording.with_name("out.flac")
+    arguments = [str(recording), str(target), "--checkpoint", str(bundle)]
+    assert transfer.main([*arguments, "--octaves", "-1", "--no-fit-register"]) == 0
+    assert capsys.readouterr().out.strip().endswith(".")
+    with soundfile.SoundFile(target) as file:
+        made = json.loads(file.comment.partition("; settings: ")[2])
+    assert made == {"octaves": -1, "fit_register": False}
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
     [
-        (440.0, 0, "Register left as it is"),
-        (220.0, 1, "Shifted up 1 octave;"),
-        (110.0, 2, "Shifted up 2 octaves;"),
-        (330.0, 0, "Register"),  # 5 semitones below
-        (300.0, 1, "Shifted up 1 octave"),  # 7 below: the octave above is nearer
-        (1800.0, -2, "Shifted down 2 octaves"),
+        (["nothing.wav", "out.wav"], "There is no file nothing.wav"),
+        (["nothing.wav", "out.wav", "--octaves", "9"], "Octaves is 9: choose -3 to 3."),
+        (["nothing.wav", "out.wav", "--mix", "0.5", "--second", "x"], "There is no instrument x"),
+        (["nothing.wav", "out.ogg"], "as .wav or .flac"),
     ],
 )
-def test_the_register_moves_by_the_nearest_octaves(center_hz, octaves, words):
-    curves = a_recording(center_hz=center_hz)
-    fitted, sentence = transfer.fit(curves, STATISTICS)
-    np.testing.assert_allclose(fitted.f0_hz, curves.f0_hz * 2.0**octaves, rtol=1e-6)
-    assert sentence.startswith(words) and sentence.endswith(".") and "\n" not in sentence
+def test_the_command_line_says_in_one_sentence_what_is_wrong(
+    bundle, arguments, sentence, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert transfer.main([*arguments, "--checkpoint", str(bundle)]) == 1
+    said = capsys.readouterr().err.strip().split("\n")[-1]
+    assert sentence in said and "Traceback" not in said and said.endswith(".")
+    assert not list(tmp_path.iterdir())
 
 
-def test_notes_take_the_percentiles_of_the_training_notes():
-    curves = a_recording()
-    fitted, sentence = transfer.fit(curves, STATISTICS)
-    found = np.percentile(fitted.loudness_db[curves.voiced], range(101))
-    np.testing.assert_allclose(found, PERCENTILES_DB, atol=1e-3)
-    raised_db = PERCENTILES_DB[50] - np.median(curves.loudness_db[curves.voiced])
-    assert f"loudness raised {raised_db:.0f} dB" in sentence
-    louder = np.argsort(curves.loudness_db[curves.voiced])
-    assert (np.diff(fitted.loudness_db[curves.voiced][louder]) >= 0).all()
+def test_a_folder_on_the_command_line(bundle, recording, tmp_path_factory, capsys):
+    (recording.parent / "broken.wav").write_text("no sound")
+    target = tmp_path_factory.mktemp("played")
+    arguments = [str(recording.parent), str(target), "--checkpoint", str(bundle)]
+    assert transfer.main(arguments) == 1
+    said = capsys.readouterr()
+    assert "a song.flac: " in said.out and "broken.wav is passed over: " in said.err
+    assert (target / "a song.wav").is_file()
+    transfer.main(arguments)
+    assert "a song.flac: its result was there already" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("range_db", [0.0, 1e-4, 0.5, 3.0])
-def test_a_held_tone_stays_held(range_db):
-    """Its last decibels are not stretched over all that the instrument can do."""
-    curves = a_recording()
-    loudness_db = -20 + range_db * np.random.default_rng(1).uniform(-0.5, 0.5, len(curves.f0_hz))
-    curves = replace(curves, loudness_db=loudness_db.astype(np.float32))
-    fitted = transfer.fit(curves, STATISTICS)[0].loudness_db[curves.voiced]
-    assert np.diff(np.percentile(fitted, [5, 95]))[0] <= 3.0 * range_db + 1e-4
-    assert abs(np.median(fitted) - PERCENTILES_DB[50]) < 1.0
-
-
-def test_rests_end_below_the_quietest_note():
-    curves = a_recording()
-    fitted, _ = transfer.fit(curves, STATISTICS)
-    rests = ~curves.voiced
-    assert fitted.loudness_db[rests].max() <= PERCENTILES_DB[0] - transfer.REST_DB + 1e-3
-    assert fitted.loudness_db.min() >= features.LOUDNESS_FLOOR_DB
-    assert (fitted.voiced == curves.voiced).all()
-
-
-@pytest.mark.parametrize("gap_seconds, is_rest", [(0.04, False), (0.08, False), (0.12, True)])
-def test_a_short_gap_between_notes_is_no_rest(gap_seconds, is_rest):
-    curves = a_recording(n_rests=0)
-    f0_hz = curves.f0_hz.copy()
-    gap = slice(500, 500 + round(gap_seconds * 125))
-    f0_hz[gap] = np.nan
-    fitted, _ = transfer.fit(replace(curves, f0_hz=f0_hz), STATISTICS)
-    hushed = fitted.loudness_db[gap] <= PERCENTILES_DB[0] - transfer.REST_DB + 1e-3
-    assert hushed.all() if is_rest else not hushed.any()
-
-
-def test_only_pitch_and_loudness_are_fitted():
-    curves = a_recording()
-    fitted, _ = transfer.fit(curves, STATISTICS)
-    for field in ("times_s", "confidence", "frame_rate"):
-        assert getattr(fitted, field) is getattr(curves, field)
-    for field in fields(curves)[:-1]:
-        assert getattr(fitted, field.name).dtype == np.float32
-
-
-def test_nothing_with_a_pitch(refused):
-    curves = a_recording(n_notes=0)
-    with refused("No note was found"):
-        transfer.fit(curves, STATISTICS)
-
-
-@pytest.mark.parametrize("statistics", [{}, {"feature_profile": "ddsp-1"}])
-def test_another_feature_profile(statistics, refused):
-    with refused(f"profile.*{features.PROFILE}"):
-        transfer.fit(a_recording(), statistics)
-
-
-@pytest.mark.parametrize("octaves, semitones", [(1, 0), (-2, 0), (0, 7), (1, -1), (0, 0.5)])
-def test_pitch_shifts_by_exact_ratios(octaves, semitones):
-    curves = a_recording()
-    shifted = transfer.shift(curves, octaves, semitones)
-    cents = 1200 * np.log2(shifted.f0_hz.astype(float) / curves.f0_hz)
-    np.testing.assert_allclose(cents[curves.voiced], 1200 * octaves + 100 * semitones, atol=1e-3)
-    np.testing.assert_array_equal(shifted.loudness_db, curves.loudness_db)
-    assert (shifted.voiced == curves.voiced).all()
-
-
-@pytest.mark.parametrize("change_db", [-60.0, -6.0, 0.0, 6.0, 30.0])
-def test_loudness_moves_by_decibels_down_to_the_floor(change_db):
-    curves = a_recording()
-    shifted = transfer.shift(curves, loudness_db=change_db)
-    expected = np.maximum(curves.loudness_db + change_db, features.LOUDNESS_FLOOR_DB)
-    np.testing.assert_allclose(shifted.loudness_db, expected, atol=1e-5)
-
-
-def test_silence_stays_silence():
-    curves = a_recording()
-    silent = replace(curves, loudness_db=np.full_like(curves.loudness_db, -80.0))
-    assert (transfer.shift(silent, loudness_db=30.0).loudness_db == -80.0).all()
-
-
-def an_instrument(frame_rate=125):
-    """Gives back what it was asked to play."""
-    return SimpleNamespace(frame_rate=frame_rate, play=lambda *curves: curves)
-
-
-def test_an_instrument_is_given_a_pitch_in_every_frame():
-    curves = a_recording()
-    f0_hz, loudness_db = transfer.render(curves, an_instrument())
-    assert np.isfinite(f0_hz).all()
-    np.testing.assert_allclose(f0_hz[curves.voiced], curves.f0_hz[curves.voiced], rtol=1e-5)
-    np.testing.assert_array_equal(loudness_db, curves.loudness_db)
-
-
-def test_features_of_another_frame_rate(refused):
-    with refused("125 frames a second.*250"):
-        transfer.render(a_recording(), an_instrument(frame_rate=250))
-
-
-SMALL = [
-    "ConvDecoder.channels = 8",
-    "ConvDecoder.dilations = (1, 2)",
-    "DecayingReverb.reverb_length = 99",
-]
-
-
-@pytest.fixture(scope="module", params=[16000, 44100])
-def instrument(request):
-    instrument = model.build("small", request.param, SMALL)
-    instrument.statistics = STATISTICS
-    return instrument
-
-
-@pytest.mark.parametrize("sample_rate, n_samples", [(16000, 12001), (44100, 33333), (48000, 36000)])
-def test_the_result_is_as_long_as_the_recording(instrument, sample_rate, n_samples):
-    audio = 0.3 * np.sin(2 * np.pi * 440 * np.arange(n_samples) / sample_rate)
-    audio = audio.astype(np.float32)
-    audio.flags.writeable = False
-    played = transfer.transfer(audio, sample_rate, instrument, octaves=1, loudness_db=-3.0)
-    assert played.shape == (round(n_samples * instrument.sample_rate / sample_rate),)
-    assert played.dtype == np.float32 and np.isfinite(played).all() and played.any()
+def test_every_setting_is_on_the_command_line(capsys):
+    with pytest.raises(SystemExit):
+        transfer.main(["--help"])
+    listed = capsys.readouterr().out
+    for setting in fields(Settings):
+        assert f"--{setting.name.replace('_', '-')}" in listed
+    given = transfer._parser().parse_args(["a", "b"])
+    assert Settings(**{s.name: getattr(given, s.name) for s in fields(Settings)}) == Settings()
