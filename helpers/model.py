@@ -2,24 +2,43 @@
 
 A bundle is a folder, or a zip of it, with `operative_config.gin`, `weights.h5`,
 `statistics.json` (what the training data played) and `model_card.json` (what it is, from what,
-by whom, how good).
+by whom, how good). Those of Google's notebooks are loaded too (`google_bundle`).
 """
 
+import contextlib
 import json
 import re
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from helpers import google_bundle, untrusted
 from helpers import instrument as instruments
-from helpers import untrusted
 from helpers.config import SAMPLE_RATE
 from helpers.errors import InputError
 from helpers.files import replacing, replacing_folder
 from helpers.untrusted import FILES
 
 CONFIGS = Path(__file__).parent / "gin"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A bundle in a folder, as `listing` found it.
+
+    Attributes:
+      path: Of its folder or zip, for `load`.
+      name: What to call it.
+      card: Its model card; None where it is damaged.
+      problem: What is wrong with it, in a sentence; empty where nothing is.
+    """
+
+    path: Path
+    name: str
+    card: dict | None
+    problem: str = ""
 
 
 def build(config="small", sample_rate=SAMPLE_RATE, bindings=(), precision="float32"):
@@ -72,18 +91,43 @@ def save(instrument, folder):
             (unfinished / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
-def load(path):
-    """Loads an instrument from a bundle's folder or zip, to play in float32.
+def load(path, feature_profile=None):
+    """Loads an instrument from a bundle's folder or zip, Google's or ours, to play in float32.
+
+    Args:
+      path: Of the folder or zip.
+      feature_profile: For a bundle of Google's what its loudness is: "ddsp-1" if it was trained
+        with ddsp before 2.0, else "ddsp-2". None: as its configuration tells.
 
     Raises:
       InputError: It is no bundle, it is damaged, or it names or takes more than it may.
     """
     path = Path(path)
-    if not path.is_file():
-        return _load_folder(path, path.name)
-    with tempfile.TemporaryDirectory() as folder:
-        untrusted.unpack(path, folder)
-        return _load_folder(Path(folder), path.name)
+    with _unpacked(path) as folder:
+        config, statistics, card = _read(folder, path.name, feature_profile)
+        loaded = instruments.make(config, f"The configuration of {path.name}")
+        if _is_googles(folder):
+            google_bundle.load_weights(loaded.network, folder, path.name)
+        else:
+            untrusted.load_weights(loaded.network, folder / "weights.h5", path.name)
+    for rate in ("sample_rate", "frame_rate"):
+        if statistics.get(rate, getattr(loaded, rate)) != getattr(loaded, rate):
+            raise InputError(
+                f"The configuration of {path.name} has another {rate} than the recordings it "
+                "learned from: take a copy that nobody has edited."
+            )
+    loaded.statistics, loaded.card = statistics, card
+    return loaded
+
+
+def listing(*folders):
+    """The bundles in folders, each a folder or a zip, by name: a list of `Listed`.
+
+    No network is built. A damaged bundle is named beside the others. A zip beside its folder is
+    not listed again.
+    """
+    paths = [path for folder in folders for path in sorted(Path(folder).glob("[!.]*"))]
+    return [_listed(path) for path in paths if _looks_like_a_bundle(path)]
 
 
 def pack(folder):
@@ -125,15 +169,60 @@ def card(name, instrument, steps, heldout, credit="", licence=""):
     }
 
 
+def _looks_like_a_bundle(path):
+    if path.suffix == ".zip":
+        return not path.with_suffix("").is_dir()
+    return path.is_dir() and bool(_files_of_a_bundle({inside.name for inside in path.iterdir()}))
+
+
+def _listed(path):
+    try:
+        with _unpacked(path) as folder:
+            config, _, card = _read(folder, path.name)
+            untrusted.check_config(config, f"The configuration of {path.name}")
+            if _is_googles(folder):
+                google_bundle.check_weights(folder, path.name)
+            else:
+                untrusted.check_weights(folder / "weights.h5", path.name)
+    except InputError as error:
+        return Listed(path, path.stem, None, str(error))
+    return Listed(path, str(card.get("name", path.stem)), card)
+
+
+def _files_of_a_bundle(names):
+    """Of the names of files those that a bundle is made of."""
+    return set(FILES) & names or google_bundle.files(names)
+
+
+def _is_googles(folder):
+    names = {path.name for path in folder.iterdir()}
+    return not set(FILES) & names and bool(google_bundle.files(names))
+
+
+@contextlib.contextmanager
+def _unpacked(path):
+    """A bundle's folder, which for a zip is there only meanwhile."""
+    if not path.is_file():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        untrusted.unpack(path, folder, _files_of_a_bundle)
+        yield Path(folder)
+
+
+def _read(folder, name, feature_profile=None):
+    """All of a bundle but its weights: its configuration, statistics and card."""
+    if not folder.is_dir():
+        raise InputError(f"There is no instrument at {name}: choose a bundle's folder or zip.")
+    if _is_googles(folder):
+        changes, statistics, card = google_bundle.read(folder, name, feature_profile)
+        return "\n".join([config_text("ddsp.gin"), *changes]), statistics, card
+    if feature_profile:
+        raise InputError(f"{name} names its feature profile itself: load it without one.")
+    return untrusted.read_texts(folder, name)
+
+
 def _check_choice(what, value, choices):
     if value not in choices:
         names = ", ".join(map(str, choices))
         raise InputError(f"There is no {what} {value!r}: choose one of {names}.")
-
-
-def _load_folder(folder, name):
-    config, statistics, card = untrusted.read_texts(folder, name)
-    loaded = instruments.make(config, f"The configuration of {name}")
-    untrusted.load_weights(loaded.network, folder / "weights.h5", name)
-    loaded.statistics, loaded.card = statistics, card
-    return loaded

@@ -48,6 +48,7 @@ LARGEST_NUMBERS = {
     "fft_sizes": 16384,
     "harmonics": 320,
     "hop_size": 1024,
+    "loudness_range_db": 120,
     "noise_bands": 320,
     "output_splits": 320,
     "reverb_length": 480_000,
@@ -62,14 +63,19 @@ LONGEST_LIST = 32
 MACROS_IN = {"output_splits": {"harmonics", "noise_bands"}}
 
 
-def unpack(path, folder):
+def unpack(path, folder, choose):
     """Unpacks only the files of a bundle, by name, whatever folder the zip has them in.
+
+    Args:
+      path: Of the zip.
+      folder: To unpack to.
+      choose: Called with the names in the zip, without folders: which are the bundle's.
 
     Raises:
       InputError: It is no zip, it is damaged, or it holds more than one bundle or too much.
     """
     with (
-        _or_refuse(
+        or_refuse(
             f"{path.name} is no zip file or is damaged: choose the zip that notebook 02 made."
         ),
         zipfile.ZipFile(path) as archive,
@@ -77,7 +83,8 @@ def unpack(path, folder):
         members = archive.infolist()
         if any(".." in m.filename.split("/") or m.filename.startswith("/") for m in members):
             raise InputError(f"{path.name} has files that leave its folder: refused.")
-        members = [m for m in members if PurePosixPath(m.filename).name in FILES]
+        chosen = choose({PurePosixPath(m.filename).name for m in members})
+        members = [m for m in members if PurePosixPath(m.filename).name in chosen]
         if sum(member.file_size for member in members) > MAX_BUNDLE_BYTES:
             raise InputError(f"{path.name} unpacks to more than an instrument ever holds: refused.")
         if len({PurePosixPath(member.filename).parent for member in members}) > 1:
@@ -102,11 +109,11 @@ def read_texts(folder, name):
     if missing:
         raise InputError(f"{name} is no instrument: {', '.join(missing)} is missing from it.")
     config, statistics, card = (
-        _read_text(folder / file, name) for file in FILES if file != "weights.h5"
+        read_text(folder / file, name) for file in FILES if file != "weights.h5"
     )
-    with _or_refuse(f"The statistics or the model card of {name} are damaged: take another copy."):
+    with or_refuse(f"The statistics or the model card of {name} are damaged: take another copy."):
         statistics, card = dict(json.loads(statistics)), dict(json.loads(card))
-        _check_statistics(statistics)
+        check_statistics(statistics)
     return config, statistics, card
 
 
@@ -116,11 +123,33 @@ def load_weights(network, path, name):
     Raises:
       InputError: They are another network's, or damaged.
     """
-    with _or_refuse(
+    with or_refuse(
         f"The weights of {name} do not fit its configuration or are damaged: take another copy."
     ):
-        _check_weights(path, network)
+        if check_weights(path, name) != sorted(
+            (tuple(w.shape), "float32") for w in network.weights
+        ):
+            raise ValueError("not the network's weights")
         network.load_weights(path)
+
+
+def check_weights(path, name):
+    """Refuses weights that cannot be read; returns the shapes and types of their arrays.
+
+    No array is read: its size is only declared, and it may point to other files on this machine.
+
+    Raises:
+      InputError: The file is damaged.
+    """
+    with (
+        or_refuse(f"The weights of {name} are damaged: take another copy."),
+        h5py.File(path) as file,
+    ):
+        groups = [file[group] for group in [*file.attrs["layer_names"], "top_level_model_weights"]]
+        arrays = [group[array] for group in groups for array in group.attrs["weight_names"]]
+        if any(a.external or a.is_virtual or a.file.filename != file.filename for a in arrays):
+            raise ValueError("arrays in other files")
+        return sorted((a.shape, a.dtype.name) for a in arrays)
 
 
 def check_config(text, name="The configuration"):
@@ -134,11 +163,9 @@ def check_config(text, name="The configuration"):
       InputError: Saying what it does that it may not.
     """
     names = {}  # by setting, of which a later line replaces an earlier one
-    with _or_refuse(f"{name} is not written as gin is: take a copy that nobody has edited."):
-        for statement in gin.config_parser.ConfigParser(text, _Names()):
-            if not isinstance(statement, gin.config_parser.BindingStatement):
-                raise InputError(f"{name} imports, includes or has blocks: only settings may be.")
-            setting = _without_module(statement.selector), statement.arg_name
+    with or_refuse(f"{name} is not written as gin is: take a copy that nobody has edited."):
+        for statement in statements(text, name):
+            setting = without_module(statement.selector), statement.arg_name
             names[setting] = _check_setting(statement, name)
     found = [found for in_setting in names.values() for found in in_setting]
     for reference in found:
@@ -146,21 +173,44 @@ def check_config(text, name="The configuration"):
             raise InputError(f"{name} names {reference}, or names it twice: instruments may not.")
 
 
+def statements(text, name, may_import=()):
+    """Yields the settings of a gin configuration, of which nothing is looked up or called.
+
+    Args:
+      text: The configuration.
+      name: What it is called in sentences.
+      may_import: Modules whose imports are passed over. Nothing is imported.
+
+    Yields:
+      gin's statements, with a `Reference` or a `Macro` where a value names something.
+
+    Raises:
+      InputError: It has more than settings.
+    """
+    for statement in gin.config_parser.ConfigParser(text, _Names()):
+        is_import = isinstance(statement, gin.config_parser.ImportStatement)
+        if is_import and statement.module in may_import:
+            continue
+        if not isinstance(statement, gin.config_parser.BindingStatement):
+            raise InputError(f"{name} imports, includes or has blocks: only settings may be.")
+        yield statement
+
+
 class _Names(gin.config_parser.ParserDelegate):
     """Takes references and macros as names: nothing is looked up, nothing called."""
 
     def configurable_reference(self, scoped_configurable_name, evaluate):
-        return _Reference(scoped_configurable_name)
+        return Reference(scoped_configurable_name)
 
     def macro(self, scoped_configurable_name):
-        return _Macro(scoped_configurable_name)
+        return Macro(scoped_configurable_name)
 
 
-class _Reference(str):
+class Reference(str):
     """The name behind an @."""
 
 
-class _Macro(str):
+class Macro(str):
     """The name behind a %."""
 
 
@@ -170,10 +220,10 @@ def _check_setting(statement, name):
     setting = argument or selector
     items = list(_flatten(value))
     numbers = [item for item in items if isinstance(item, (int, float, complex))]
-    macros = {str(item) for item in items if isinstance(item, _Macro)}
+    macros = {str(item) for item in items if isinstance(item, Macro)}
     allowed_macros = {setting} | MACROS_IN.get(setting, set())
     largest = LARGEST_NUMBERS.get(setting, LARGEST_OTHER_NUMBER)
-    if scope or (argument and _without_module(selector) not in SETTABLE_IN_CONFIG):
+    if scope or (argument and without_module(selector) not in SETTABLE_IN_CONFIG):
         raise InputError(f"{name} sets {selector}, which instruments may not: refused.")
     if (not argument and items != numbers) or not macros <= allowed_macros:
         raise InputError(f"{name} has a macro for {setting} that it may not: refused.")
@@ -182,12 +232,12 @@ def _check_setting(statement, name):
             f"{name} sets {setting} beyond what an instrument needs ({largest}, and "
             f"{LONGEST_LIST} in a list): refused."
         )
-    if argument == "dag" and not all(isinstance(node[0], _Reference) for node in value):
+    if argument == "dag" and not all(isinstance(node[0], Reference) for node in value):
         raise InputError(f"{name} has a dag that calls nodes by a text: refused.")
-    return [_without_module(item) for item in items if isinstance(item, _Reference)]
+    return [without_module(item) for item in items if isinstance(item, Reference)]
 
 
-def _without_module(reference):
+def without_module(reference):
     """The last part of a name; one with a scope stays whole, and so is on no list."""
     return reference if "/" in reference else reference.split(".")[-1]
 
@@ -203,14 +253,15 @@ def _flatten(value):
         yield value
 
 
-def _read_text(path, name):
+def read_text(path, name):
+    """The text of a file of a bundle, refused where it is too long or none."""
     if path.stat().st_size > MAX_TEXT_BYTES:
         raise InputError(f"{path.name} of {name} is larger than any instrument's: refused.")
-    with _or_refuse(f"{path.name} of {name} is no text: take another copy."):
+    with or_refuse(f"{path.name} of {name} is no text: take another copy."):
         return path.read_text(encoding="utf-8")
 
 
-def _check_statistics(statistics):
+def check_statistics(statistics):
     """Refuses statistics that lack what `transfer` fits to; an untrained model's are empty."""
     if statistics:
         percentiles = statistics["loudness_db_percentiles"]
@@ -219,24 +270,8 @@ def _check_statistics(statistics):
             raise ValueError("not 101 finite percentiles and a mean")
 
 
-def _check_weights(path, network):
-    """Refuses an HDF5 file with other arrays than the network's, before any of them is read.
-
-    Their sizes are only declared in it, and it may point to other files on this machine.
-    """
-    with h5py.File(path) as file:
-        groups = [file[name] for name in [*file.attrs["layer_names"], "top_level_model_weights"]]
-        arrays = [group[name] for group in groups for name in group.attrs["weight_names"]]
-        inside = not any(
-            a.external or a.is_virtual or a.file.filename != file.filename for a in arrays
-        )
-        stored = sorted((a.shape, a.dtype.name) for a in arrays)
-    if not inside or stored != sorted((tuple(w.shape), "float32") for w in network.weights):
-        raise ValueError("not the network's weights")
-
-
 @contextlib.contextmanager
-def _or_refuse(sentence):
+def or_refuse(sentence):
     """Says one sentence instead of whatever a library says of content that is not as it expects.
 
     Any kind of error may come out of the libraries when a file was made to break them.

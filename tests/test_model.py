@@ -8,6 +8,7 @@ import pytest
 import tiny_instrument
 from tiny_instrument import STATISTICS, play
 
+from helpers import instrument as instrument_module
 from helpers import model, untrusted
 
 
@@ -113,3 +114,37 @@ def test_what_there_is_not(asked, said, refused):
 def test_a_bundle_needs_no_other_file(saved):
     config = (saved / "operative_config.gin").read_text()
     assert "include" not in config and "import" not in config
+
+
+# In a folder
+
+
+def test_a_damaged_bundle_is_named_and_the_others_are_listed(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(instrument_module, "make", lambda *_: pytest.fail("built"))
+    for name in ("cut", "flute", "lost", "violin"):
+        shutil.copytree(saved, tmp_path / name)
+    (tmp_path / "violin" / "model_card.json").write_text('{"name": "My violin"}')
+    weights = (tmp_path / "cut" / "weights.h5").read_bytes()
+    (tmp_path / "cut" / "weights.h5").write_bytes(weights[: len(weights) // 2])
+    (tmp_path / "lost" / "statistics.json").unlink()
+    model.pack(tmp_path / "flute")
+    shutil.rmtree(tmp_path / "flute")
+    model.pack(tmp_path / "violin")  # beside its folder, and no second instrument
+    (tmp_path / "no.zip").write_bytes(b"no zip")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes.txt").write_text("no bundle")
+
+    listed = {found.path.name: found for found in model.listing(tmp_path)}
+    assert list(listed) == ["cut", "flute.zip", "lost", "no.zip", "violin"]
+    assert (listed["violin"].name, listed["violin"].problem) == ("My violin", "")
+    assert (listed["flute.zip"].name, listed["flute.zip"].problem) == ("tiny", "")
+    assert listed["flute.zip"].card["sample_rate"] == 16000
+    for damaged, said in (("cut", "weights of cut"), ("lost", "statistics"), ("no.zip", "no zip")):
+        assert listed[damaged].card is None and said in listed[damaged].problem
+        assert listed[damaged].name == damaged.removesuffix(".zip")
+
+
+def test_several_folders_are_listed_together(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "mine" / "flute")
+    found = model.listing(tmp_path / "mine", tmp_path / "nowhere", saved.parent)
+    assert [one.path for one in found] == [tmp_path / "mine" / "flute", saved]

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import tempfile
 import zipfile
 
 import gin
@@ -142,7 +143,29 @@ def test_texts_that_are_no_text_or_too_long(bundle, name, nothing_is_built, refu
         model.load(bundle)
 
 
+def test_a_configuration_for_another_sample_rate(bundle, refused):
+    """Its weights would fit: they know nothing of the rate."""
+    set_in(bundle, "sample_rate = 32000", "hop_size = 256")
+    with refused("configuration of tiny has another sample_rate"):
+        model.load(bundle)
+
+
+def test_a_profile_that_is_asked_for(bundle, nothing_is_built, refused):
+    with refused("tiny names its feature profile itself"):
+        model.load(bundle, feature_profile="ddsp-1")
+
+
 # Zips from anywhere
+
+
+@pytest.fixture
+def nothing_is_left(tmp_path, monkeypatch):
+    """Fails a test after which a temporary file is still there."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield
+    assert not [path for path in folder.iterdir() if "autograph" not in path.name]
 
 
 def zip_of(bundle, target, rename=lambda name: f"tiny/{name}"):
@@ -178,7 +201,7 @@ def test_a_damaged_zip(bundle, tmp_path, name, refused):
         lambda name: f"tiny/{name}" if name != "weights.h5" else "../weights.h5",
     ],
 )
-def test_paths_out_of_the_zip(bundle, tmp_path, rename, nothing_is_built, refused):
+def test_paths_out_of_the_zip(bundle, tmp_path, rename, nothing_is_built, nothing_is_left, refused):
     archive = zip_of(bundle, tmp_path / "violin.zip", rename)
     before = sorted(tmp_path.parent.rglob("*"))
     with refused("violin.zip has files that leave its folder"):
@@ -189,6 +212,19 @@ def test_paths_out_of_the_zip(bundle, tmp_path, rename, nothing_is_built, refuse
 def test_paths_of_windows_out_of_the_zip(bundle, tmp_path, nothing_is_built, refused):
     with refused("violin.zip"):
         model.load(zip_of(bundle, tmp_path / "violin.zip", lambda name: f"..\\..\\{name}"))
+
+
+@pytest.mark.parametrize("name", untrusted.FILES)
+def test_a_link_in_a_zip(bundle, tmp_path, name, nothing_is_left, refused):
+    """It is no link once it is unpacked, but a short text."""
+    secret = shutil.move(bundle / name, tmp_path / "secret")
+    link = zipfile.ZipInfo(f"tiny/{name}")
+    link.create_system, link.external_attr = 3, 0o120777 << 16  # a symbolic link, of Unix
+    archive = zip_of(bundle, tmp_path / "violin.zip")
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr(link, str(secret))
+    with refused("violin.zip"):
+        model.load(archive)
 
 
 def test_two_instruments_in_a_zip(bundle, tmp_path, nothing_is_built, refused):
@@ -218,7 +254,7 @@ def test_a_zip_bomb(bundle, tmp_path, monkeypatch, nothing_is_built, refused):
         model.load(archive)
 
 
-def test_a_zip_bomb_that_declares_too_little(bundle, tmp_path, refused):
+def test_a_zip_bomb_that_declares_too_little(bundle, tmp_path, nothing_is_left, refused):
     """The sizes in a zip are only what it says of itself."""
     with open(bundle / "weights.h5", "wb") as file:
         file.truncate(20 * 2**20)
