@@ -1,13 +1,14 @@
 # make demo      the three notebooks on the clips that ship, into results/
 # make test      all tests, lint included
 # make lab       JupyterLab on the notebooks
+# make checkpoints AUDIO=folder   the instruments that ship, trained anew from recordings
 # make notebooks the committed notebooks executed anew, with the full training
 
 PYTHON ?= python3
 BIN := .venv/bin
 SYSTEM := libportaudio2 chromium fluidsynth fluid-soundfont-gm
 
-.PHONY: demo test test-fast lint lab notebooks
+.PHONY: demo test test-fast lint lab notebooks checkpoints
 
 demo: .venv/installed
 	TIMBRE_QUICK=1 $(BIN)/python notebooks/run.py
@@ -27,6 +28,10 @@ lab: .venv/installed
 
 notebooks: .venv/installed
 	$(BIN)/python notebooks/run.py --in-place
+
+checkpoints: .venv/installed .venv/system
+	$(BIN)/python data/render_corpus.py
+	$(BIN)/python checkpoints/train.py --audio $(AUDIO)
 
 .venv/installed: requirements.txt requirements-no-deps.txt tests/requirements.txt
 	$(PYTHON) -m venv .venv || { apt-get install -y python3-venv && $(PYTHON) -m venv .venv; }

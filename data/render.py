@@ -3,7 +3,7 @@
     python data/render.py                 # writes the clips beside this file
     python data/render.py /tmp/clips      # or into another folder
 
-Needs the `fluidsynth` command, the sound bank FluidR3 GM, and mido, numpy and soundfile. Every
+Needs the `fluidsynth` command, the sound bank FluidR3 GM, mido, numpy, soundfile and soxr. Every
 note is drawn as MIDI (pitch bends and expression included) and sampled notes are played from it,
 so the f0 of each clip is known from its score and not measured from its sound.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 import mido
 import numpy as np
 import soundfile
+import soxr
 
 SAMPLE_RATE = 44100  # Hz
 FRAME_RATE = 125  # f0 frames a second; frame i is centred at i / FRAME_RATE
@@ -332,7 +333,7 @@ def write_f0(path, f0_hz):
             writer.writerow((f"{i / FRAME_RATE:.3f}", f"{value:.2f}" if value else "0"))
 
 
-def render_clip(clip, folder, sound_bank):
+def render_clip(clip, folder, sound_bank, sample_rate=SAMPLE_RATE):
     """Writes `<name>.flac` and `<name>.f0.csv` below `folder`; neither is ever half written."""
     notes, marks, seconds = read_score(clip)
     target = folder / f"{clip.name}.flac"
@@ -341,10 +342,23 @@ def render_clip(clip, folder, sound_bank):
         midi_path, flac_path, f0_path = (Path(temporary) / name for name in ("mid", "flac", "csv"))
         write_midi(midi_path, notes, marks, clip.instrument, seconds)
         audio = play_midi(midi_path, sound_bank, round(seconds * SAMPLE_RATE))
-        soundfile.write(flac_path, audio, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        # fluidsynth itself would let the samples alias at a lower rate.
+        audio = soxr.resample(audio, SAMPLE_RATE, sample_rate)
+        soundfile.write(flac_path, audio, sample_rate, format="FLAC", subtype="PCM_16")
         write_f0(f0_path, true_f0(notes, clip.instrument, int(seconds * FRAME_RATE) + 1))
         os.replace(flac_path, target)
         os.replace(f0_path, target.with_suffix(".f0.csv"))
+
+
+def check_player(sound_bank):
+    """Says in one sentence what is not installed."""
+    if shutil.which("fluidsynth") is None:
+        raise SystemExit("There is no `fluidsynth` command: install it (apt install fluidsynth).")
+    if not sound_bank.is_file():
+        raise SystemExit(
+            f"There is no sound bank at {sound_bank}: install FluidR3 GM "
+            "(apt install fluid-soundfont-gm) or name it with --sound-bank."
+        )
 
 
 def main():
@@ -353,13 +367,7 @@ def main():
     parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent)
     parser.add_argument("--sound-bank", type=Path, default=Path(SOUND_BANK))
     arguments = parser.parse_args()
-    if shutil.which("fluidsynth") is None:
-        raise SystemExit("There is no `fluidsynth` command: install it (apt install fluidsynth).")
-    if not arguments.sound_bank.is_file():
-        raise SystemExit(
-            f"There is no sound bank at {arguments.sound_bank}: install FluidR3 GM "
-            "(apt install fluid-soundfont-gm) or name it with --sound-bank."
-        )
+    check_player(arguments.sound_bank)
     for clip in CLIPS:
         render_clip(clip, arguments.folder, arguments.sound_bank)
         print(f"{clip.name}.flac")

@@ -1,0 +1,279 @@
+"""Train the instruments that ship, each from its recordings, into this folder.
+
+    python checkpoints/train.py --audio FOLDER                # all, or what is left of them
+    python checkpoints/train.py --audio FOLDER --only flute violin
+
+FOLDER holds `violin/`, `flute/` and `tenor_saxophone/`, the recordings that checkpoints/README.md
+tells the origin of; what is rendered, `data/render_corpus.py` makes first. What is being trained
+is kept in runs/checkpoints: the same command again goes on where it was stopped, and trains
+nothing twice. To start over, delete the instrument's folder there.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import librosa
+import matplotlib.pyplot as plt
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from helpers import audio as sound  # noqa: E402
+from helpers import config, dataset, evaluate, model, plots, training  # noqa: E402
+from helpers.errors import InputError  # noqa: E402
+from helpers.files import replacing, replacing_folder  # noqa: E402
+from helpers.tensorflow_import import tf  # noqa: E402
+
+RUNS = config.RUNS / "checkpoints"
+CORPUS = config.DATA / "corpus"
+PICTURE = "spectrogram.png"
+MOST_BYTES = 5_000_000  # of a bundle
+SECONDS_DRAWN = 4.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of recordings, by whom they are, and whether `data/render_corpus.py` makes it."""
+
+    credit: str
+    licence: str
+    is_rendered: bool = False
+
+
+SOURCES = {
+    "violin": Source(
+        "John Garner / Musopen, J. S. Bach BWV 1002 (bach-violin-dataset, salu133445)",
+        "CC BY 3.0",
+    ),
+    "flute": Source("Xavier Hosxe, Ixox Flute (sfzinstruments/Ixox.Flute)", "CC BY 4.0"),
+    "tenor_saxophone": Source(
+        "MTG Solo Saxophones (Freesound packs MTG 20239, 20247, 20251, 20253), edited by kinwie "
+        "(sfzinstruments/MTG.SoloSax)",
+        "CC BY 4.0",
+    ),
+    "trumpet": Source(
+        "Rendered from sampled notes, no one played this: FluidR3 GM by Frank Wen", "MIT", True
+    ),
+    "instruments": Source(
+        "twenty instruments rendered from sampled notes: FluidR3 GM by Frank Wen", "MIT", True
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """An instrument that ships, and what it takes to train it.
+
+    Attributes:
+      name: Of its folder.
+      sources: Names in `SOURCES`.
+      steps: From where on the held-out loss hardly falls.
+      minutes: That they take on two cores without anything beside, as measured.
+    """
+
+    name: str
+    sources: tuple
+    steps: int
+    minutes: int
+    configuration: str = "small"
+    sample_rate: int = config.SAMPLE_RATE
+
+
+TABLE = (
+    Shipped("violin", ("violin",), 6400, 16),
+    Shipped("flute", ("flute",), 6400, 16),
+    Shipped("tenor_saxophone", ("tenor_saxophone",), 6400, 16),
+    Shipped("trumpet", ("trumpet",), 6400, 16),
+    Shipped("violin_44k", ("violin",), 6400, 45, sample_rate=44100),
+    Shipped(
+        "autoencoder",
+        ("flute", "instruments", "tenor_saxophone", "violin"),
+        6000,
+        45,
+        configuration="autoencoder",
+    ),
+)
+
+
+def train(shipped, recordings, folder, runs=RUNS):
+    """Trains one instrument as far as it is not yet, and writes its bundle and its picture.
+
+    Args:
+      shipped: What to train.
+      recordings: The folder of each of its sources, by their name.
+      folder: Where the bundle's folder goes; one that is there is replaced when the new is whole.
+      runs: Where all else goes.
+
+    Returns:
+      The bundle's folder; None if the training was stopped from the keyboard.
+
+    Raises:
+      InputError: There is too little in the recordings, or the bundle is larger than it may be.
+    """
+    run = Path(runs) / shipped.name
+    tf.keras.utils.set_random_seed(0)  # of the first weights
+    instrument = model.build(shipped.configuration, shipped.sample_rate)
+    gathered = _gather(recordings, run / "recordings")
+    examples = _examples(gathered, run / "dataset", instrument)
+    clock = _Clock(run / "clock.json")
+    history = training.train(instrument, examples, run / "training", shipped.steps, report=clock)
+    if not history.step or history.step[-1] < shipped.steps:
+        return None
+    scores = evaluate.resynthesis(instrument, examples.heldout)
+    instrument.card = _card(shipped, instrument, history, scores, gathered, clock.seconds)
+    return _save(instrument, examples.heldout, Path(folder) / shipped.name)
+
+
+def _gather(recordings, folder):
+    """One folder with a copy of the recordings of all sources in it."""
+    if len(recordings) == 1:
+        return next(iter(recordings.values()))
+    for name, source in recordings.items():
+        for path in sound.find(source):
+            target = folder / name / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+    return folder
+
+
+def _examples(recordings, folder, instrument):
+    if folder.is_dir():
+        return dataset.load(folder)
+    return dataset.prepare(recordings, folder, instrument.sample_rate, instrument.frame_rate)
+
+
+class _Clock:
+    """Counts how long a training takes, over all calls: told of its progress, it writes it down."""
+
+    def __init__(self, path):
+        self._path, self._started = path, time.perf_counter()
+        kept = json.loads(path.read_text()) if path.is_file() else {"step": 0, "seconds": 0.0}
+        self._step, self._before = kept["step"], kept["seconds"]
+        self.seconds = self._before
+
+    def __call__(self, progress):
+        if progress.step > self._step:
+            self.seconds = self._before + time.perf_counter() - self._started
+            with replacing(self._path) as unfinished:
+                unfinished.write_text(json.dumps({"step": progress.step, "seconds": self.seconds}))
+            self._step = progress.step
+
+
+def _card(shipped, instrument, history, scores, recordings, seconds):
+    """The model's card, with what only we know of how it came about."""
+    sources = [SOURCES[name] for name in shipped.sources]
+    credit = "; ".join(source.credit for source in sources)
+    licence = ", ".join(dict.fromkeys(source.licence for source in sources))
+    loss, step = history.best
+    card = model.card(shipped.name, instrument, step, scores, credit, licence)
+    minutes = sum(librosa.get_duration(path=path) for path in sound.find(recordings)) / 60
+    card["training_data"]["minutes"] = round(minutes, 1)
+    card["training"] = {
+        "configuration": shipped.configuration,
+        "steps": shipped.steps,
+        "minutes": round(seconds / 60, 1),
+        "processors": os.cpu_count(),
+        "heldout_loss": round(loss, 3),
+    }
+    pitch_midi = instrument.statistics["pitch_midi"]
+    loudness_db = instrument.statistics["loudness_db_percentiles"]
+    card["range"] = {
+        "pitch": [librosa.midi_to_note(pitch_midi[end], unicode=False) for end in ("low", "high")],
+        "loudness_db": [round(loudness_db[percent], 1) for percent in (1, 99)],
+    }
+    return card
+
+
+def _save(instrument, heldout, folder):
+    """Writes the bundle, and with it a picture of held-out audio and of its resynthesis."""
+    with replacing_folder(folder, (*model.FILES, PICTURE)) as unfinished:
+        model.save(instrument, unfinished)
+        n_bytes = sum(path.stat().st_size for path in unfinished.iterdir())
+        if n_bytes > MOST_BYTES:
+            raise InputError(
+                f"{folder.name} takes {n_bytes / 1e6:.1f} MB, more than the {MOST_BYTES / 1e6:g} "
+                "that ship: choose a smaller configuration."
+            )
+        _draw(instrument, heldout, unfinished / PICTURE)
+    return folder
+
+
+def _draw(instrument, heldout, path):
+    """The first seconds of held-out audio above what the instrument plays of its curves."""
+    n_frames = round(SECONDS_DRAWN * instrument.frame_rate)
+    audio = heldout["audio"][0][: n_frames * instrument.hop_size]
+    curves = [heldout[name][0][:n_frames] for name in ("f0_hz", "loudness_db")]
+    if instrument.z_dims:
+        curves.append(instrument.encode(audio)[:n_frames])
+    sounds = {"held out": audio, "resynthesis": instrument.play(*curves)}
+    fig, _ = plots.above_one_another(sounds, instrument.sample_rate)
+    fig.savefig(path, dpi=80)
+    plt.close(fig)
+
+
+def main(arguments=None):
+    """Trains from the command line, says how long it takes, and returns the exit code."""
+    options = _options(arguments)
+    chosen = [shipped for shipped in TABLE if shipped.name in options.only]
+    try:
+        recordings = [_recordings(shipped, options) for shipped in chosen]
+        for shipped, folders in zip(chosen, recordings, strict=True):
+            minutes = sum(s.minutes for s in chosen[chosen.index(shipped) :])
+            print(
+                f"\n{shipped.name}: {shipped.steps:,} steps, about {shipped.minutes} minutes on "
+                f"two cores; about {minutes} until all are done, less what is done already.",
+                flush=True,
+            )
+            bundle = train(shipped, folders, options.save, options.runs)
+            if bundle is None:
+                return 130  # stopped from the keyboard, as shells say it
+            print(f"{shipped.name}: {json.loads((bundle / 'model_card.json').read_text())}")
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _options(arguments):
+    parser = argparse.ArgumentParser(
+        prog="python checkpoints/train.py", description=__doc__.splitlines()[0]
+    )
+    names = [shipped.name for shipped in TABLE]
+    add = parser.add_argument
+    add("--audio", type=Path, required=True, help="folder with violin/, flute/, tenor_saxophone/")
+    add("--corpus", type=Path, default=CORPUS, help="what is rendered (%(default)s)")
+    add("--only", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
+    add("--save", type=Path, default=config.CHECKPOINTS, help="where bundles go (%(default)s)")
+    add("--runs", type=Path, default=RUNS, help="where all else goes (%(default)s)")
+    return parser.parse_args(arguments)
+
+
+def _recordings(shipped, options):
+    """The folder of each source of an instrument.
+
+    Raises:
+      InputError: One is not there.
+    """
+    folders = {}
+    for name in shipped.sources:
+        is_rendered = SOURCES[name].is_rendered
+        folders[name] = (options.corpus if is_rendered else options.audio) / name
+        if not folders[name].is_dir():
+            remedy = (
+                "render it first with data/render_corpus.py"
+                if is_rendered
+                else "give with --audio the folder that it is in (checkpoints/README.md)"
+            )
+            raise InputError(
+                f"There is no folder {folders[name]}, which {shipped.name} is trained on: {remedy}."
+            )
+    return folders
+
+
+if __name__ == "__main__":
+    sys.exit(main())
