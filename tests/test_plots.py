@@ -145,11 +145,16 @@ def test_a_waveform_keeps_its_peaks_and_times(seconds):
 
 def drawn_levels(ax):
     """Times, frequencies and levels of the spectrogram in axes."""
-    mesh = ax.collections[0]
-    corners = mesh.get_coordinates()
-    times_s = (corners[0, :-1, 0] + corners[0, 1:, 0]) / 2
-    frequencies_hz = (corners[:-1, 0, 1] + corners[1:, 0, 1]) / 2
-    return times_s, frequencies_hz, np.asarray(mesh.get_array()).reshape(len(frequencies_hz), -1)
+    (image,) = ax.images
+    level_db = np.asarray(image.get_array())
+    columns, rows = (np.arange(n) for n in level_db.shape[::-1])
+    drawn = image.get_transform() - ax.transData  # where the axes have the corners of the image
+    first_s, last_s, bottom, top = image.get_extent()
+    (first_s, lowest_hz), (last_s, highest_hz) = drawn.transform([(first_s, bottom), (last_s, top)])
+    times_s = first_s + (last_s - first_s) * (columns + 0.5) / len(columns)
+    assert ax.get_yscale() == "log"
+    frequencies_hz = lowest_hz * (highest_hz / lowest_hz) ** ((rows + 0.5) / len(rows))
+    return times_s, frequencies_hz, level_db
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 16000, 44100, 48000])
@@ -160,6 +165,16 @@ def test_a_sine_is_at_its_frequency(sample_rate):
     assert frequencies_hz[middle.argmax()] == pytest.approx(1000.0, abs=12)
     assert middle.max() == pytest.approx(0.0, abs=0.5) and level_db.min() >= -80
     assert ax.get_ylim()[1] == sample_rate / 2 and ax.get_yscale() == "log"
+
+
+def test_a_sine_is_seen_at_its_frequency():
+    """In the pixels, where the tick says it is."""
+    fig, ax = plots.spectrogram(sine(1000.0), SAMPLE_RATE)
+    fig.canvas.draw()
+    pixels = np.asarray(fig.canvas.buffer_rgba())[::-1].sum(axis=2, dtype=float)
+    left, bottom, right, top = ax.bbox.extents.round().astype(int)
+    column = pixels[bottom + 2 : top - 2, (left + right) // 2]
+    assert bottom + 2 + column.argmax() == pytest.approx(ax.transData.transform((0, 1000))[1], abs=2)
 
 
 def test_a_click_is_at_its_time():
@@ -173,7 +188,7 @@ def test_a_click_is_at_its_time():
 def test_silence_is_dark():
     fig, ax = plots.spectrogram(np.zeros(SAMPLE_RATE), SAMPLE_RATE)
     assert (drawn_levels(ax)[2] == -80).all()
-    assert ax.collections[0].get_clim() == (-80, 0)
+    assert ax.images[0].get_clim() == (-80, 0)
 
 
 def test_a_long_recording_is_drawn_with_no_more_columns_than_pixels():
@@ -197,7 +212,7 @@ def test_given_axes_are_drawn_on():
     assert plots.spectrogram(sine(), SAMPLE_RATE, ax=axes[1]) == (fig, axes[1])
     assert plots.losses(HISTORY, ax=axes[2]) == (fig, axes[2])
     assert plt.get_fignums() == [fig.number]
-    assert axes[0].lines and axes[1].collections and len(axes[2].lines) == 2
+    assert axes[0].lines and axes[1].images and len(axes[2].lines) == 2
 
 
 def test_features_are_drawn_as_they_are(curves):
