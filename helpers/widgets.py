@@ -20,7 +20,6 @@ from helpers.errors import InputError
 from helpers.files import replacing
 
 WIDE = ipywidgets.Layout(width="28em")
-LABEL = {"description_width": "10em"}
 SOUNDS = ",".join(["audio/*", "video/*", *sound.EXTENSIONS])  # browsers do not know all of them
 TAKE_SECONDS = 300.0  # longest recording for a folder
 LONGEST_NAME = 40  # characters
@@ -28,7 +27,7 @@ LONGEST_NAME = 40  # characters
 
 def player(audio, sample_rate):
     """An inline player of audio [n_samples], FLAC inside so that notebooks stay small."""
-    element = Audio(data=_flac(audio, sample_rate))
+    element = Audio(data=flac(audio, sample_rate))
     element.mimetype = "audio/flac"
     return element
 
@@ -36,13 +35,9 @@ def player(audio, sample_rate):
 class _Chooser(ipywidgets.VBox):
     """A list to choose from, to which uploads and recordings are added."""
 
-    def __init__(self, paths, accept, seconds=None, multiple=False):
-        """Offers paths; with `seconds`, of the longest recording, a microphone too."""
-        self._list = ipywidgets.Dropdown(
-            options=[(_label(path), Path(path)) for path in paths],
-            description="Choose",
-            layout=WIDE,
-        )
+    def __init__(self, options, accept, seconds=None, multiple=False, title="Choose"):
+        """Offers (label, path); with `seconds`, of the longest recording, a microphone too."""
+        self._list = ipywidgets.Dropdown(options=options, description=title, layout=WIDE)
         self._says = ipywidgets.HTML()
         # Built before they are shown: Colab has their kind only in what is displayed after that.
         self._upload = uploads.Uploader(accept, multiple)
@@ -89,10 +84,10 @@ class Chooser(_Chooser):
     """A list of files to choose from, to which uploads and recordings are added.
 
     Attributes:
-      path: The file that is chosen now.
+      path: The file that is chosen now; None for the option `none`.
     """
 
-    def __init__(self, paths, upload_to, accept, seconds=None):
+    def __init__(self, paths, upload_to, accept, seconds=None, title="Choose", none=None):
         """Offers files.
 
         Args:
@@ -100,9 +95,13 @@ class Chooser(_Chooser):
           upload_to: Folder that keeps what is uploaded.
           accept: Endings that may be uploaded, such as ".zip" or "audio/*".
           seconds: Longest recording; without it nothing can be recorded.
+          title: What is chosen.
+          none: What to call the choice of no file, which is then offered first.
         """
         self._upload_to, self._seconds = Path(upload_to), seconds
-        super().__init__(paths, accept, seconds)
+        self._next = "Run the cells below."
+        options = [(_label(path), Path(path)) for path in paths]
+        super().__init__([(none, None)] * bool(none) + options, accept, seconds, title=title)
 
     @property
     def path(self):
@@ -112,7 +111,12 @@ class Chooser(_Chooser):
     def add(self, path):
         """Adds a file to the list and chooses it."""
         self._offer(Path(path))
-        self._say(f"Chosen: {self.path.name}. Run the cells below.")
+        self._say(f"Chosen: {self.path.name}. {self._next}")
+
+    def on_choice(self, callback):
+        """Has `callback()` called when another file is chosen."""
+        self._next = ""
+        self._list.observe(lambda _: callback(), "value")
 
     def _take(self, name, content):
         self.add(_keep(content, self._upload_to / name))
@@ -148,7 +152,8 @@ class FolderChooser(_Chooser):
           seconds: Longest recording.
         """
         self._upload_to = Path(upload_to)
-        super().__init__(folders, SOUNDS, seconds, multiple=True)
+        options = [(_label(folder), Path(folder)) for folder in folders]
+        super().__init__(options, SOUNDS, seconds, multiple=True)
         self._name = _box("Name", self._on_name)
         self._path = _box("Or its path", self._on_path)
         self._path.placeholder = "such as ~/Music/cello"
@@ -208,58 +213,6 @@ class FolderChooser(_Chooser):
         self._choose(self._own)
 
 
-class TransferPanel(ipywidgets.VBox):
-    """Sliders, players and spectrograms of a transfer; it plays again when a slider is let go.
-
-    Attributes:
-      result: What was played last. Shape [n_samples].
-    """
-
-    def __init__(self, play, original, sample_rate):
-        """Shows the panel with the sliders at rest.
-
-        Args:
-          play: Function of octaves, semitones and loudness_db that returns audio [n_samples].
-          original: The recording, at the same rate. Shape [n_samples].
-          sample_rate: Hz.
-        """
-        self._play, self._original, self._sample_rate = play, original, sample_rate
-        self.octaves = _slider(ipywidgets.IntSlider, "Octaves", -3, 3, 1)
-        self.semitones = _slider(ipywidgets.FloatSlider, "Semitones", -12, 12, 0.5)
-        self.loudness_db = _slider(ipywidgets.FloatSlider, "Loudness (dB)", -30, 30, 1)
-        reset = ipywidgets.Button(description="Reset", icon="undo")
-        reset.on_click(self._reset)
-        self._sliders = (self.octaves, self.semitones, self.loudness_db)
-        self._picture = ipywidgets.Image(format="jpeg", layout={"max_width": "100%"})
-        recorded, self._heard = _flac_player(), _flac_player()
-        recorded.value = _flac(original, sample_rate)
-        self._resetting = False
-        for slider in self._sliders:
-            slider.observe(self._update, "value")
-        players = _side_by_side({"Original": recorded, "Result": self._heard})
-        super().__init__([*self._sliders, reset, players, self._picture])
-        self._update()
-
-    def _reset(self, _button):
-        self._resetting = True
-        for slider in self._sliders:
-            slider.value = 0
-        self._resetting = False
-        self._update()
-
-    def _update(self, _change=None):
-        if self._resetting:
-            return
-        self.result = self._play(*(slider.value for slider in self._sliders))
-        self._heard.value = _flac(self.result, self._sample_rate)
-        sounds = {"original": self._original, "result": self.result}
-        fig, _ = plots.above_one_another(sounds, self._sample_rate)
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format="jpeg", dpi=80)  # a tenth of the size of a PNG
-        plt.close(fig)
-        self._picture.value = buffer.getvalue()
-
-
 class LiveFigure:
     """A figure that is drawn anew in its place each time it is called with what to draw."""
 
@@ -292,16 +245,16 @@ class TrainingPanel(ipywidgets.VBox):
         """
         self._sample_rate = sample_rate
         self._says = ipywidgets.HTML("The first sounds come after some steps of training …")
-        self._original, self._played = _flac_player(), _flac_player()
+        self._original, self._played = flac_player(), flac_player()
         self._losses = LiveFigure(plots.losses)
         players = {"Held-out recording": self._original, "As it is played now": self._played}
-        super().__init__([_side_by_side(players), self._says])
+        super().__init__([side_by_side(players), self._says])
 
     def __call__(self, progress):
         """Shows a `history.Progress`."""
         if not self._original.value:
-            self._original.value = _flac(progress.original, self._sample_rate)
-        self._played.value = _flac(progress.resynthesis, self._sample_rate)
+            self._original.value = flac(progress.original, self._sample_rate)
+        self._played.value = flac(progress.resynthesis, self._sample_rate)
         self._says.value = html.escape(progress.says)
         self._losses(progress)
 
@@ -321,10 +274,9 @@ class DownloadButton(ipywidgets.VBox):
 
     def _offer(self, _button):
         content = base64.b64encode(self._path.read_bytes()).decode()
-        self._link.value = (
-            f'<a download="{self._path.name}" href="data:application/zip;base64,{content}">'
-            f"Save {self._path.name}</a>"
-        )
+        address = f"data:application/octet-stream;base64,{content}"
+        name = html.escape(self._path.name)
+        self._link.value = f'<a download="{name}" href="{address}">Save {name}</a>'
 
 
 def clip_chooser(folders, seconds=15.0):
@@ -346,33 +298,11 @@ def recordings_chooser(folders):
     )
 
 
-def instrument_chooser():
-    """A `Chooser` of the instruments that ship and of those trained here, with upload of a zip."""
-    cards = [
-        *config.CHECKPOINTS.glob("*/model_card.json"),
-        *config.RUNS.glob("*/*/model_card.json"),
-    ]
-    zips = config.CHECKPOINTS.glob("*.zip")
-    return Chooser([*(card.parent for card in cards), *zips], config.CHECKPOINTS, ".zip")
-
-
-def _flac(audio, sample_rate):
+def flac(audio, sample_rate):
+    """The bytes of a FLAC file of audio [n_samples]."""
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(audio, -1.0, 1.0), int(sample_rate), format="FLAC")
     return buffer.getvalue()
-
-
-def _slider(kind, description, low, high, step):
-    return kind(
-        value=0,
-        min=low,
-        max=high,
-        step=step,
-        description=description,
-        continuous_update=False,
-        style=LABEL,
-        layout=WIDE,
-    )
 
 
 def _label(path):
@@ -386,13 +316,13 @@ def _box(description, on_change):
     return box
 
 
-def _flac_player():
-    """A player that has nothing to play yet."""
+def flac_player():
+    """A widget that plays FLAC and has nothing to play yet."""
     return ipywidgets.Audio(value=b"", format="flac", autoplay=False, loop=False)
 
 
-def _side_by_side(titled):
-    """Widgets by their titles."""
+def side_by_side(titled):
+    """A row of widgets, given by their titles."""
     return ipywidgets.HBox(
         [
             ipywidgets.VBox([ipywidgets.HTML(f"<b>{title}</b>"), widget])

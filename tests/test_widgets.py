@@ -39,54 +39,6 @@ def every(widget):
         yield from every(child)
 
 
-@pytest.fixture
-def panel():
-    def play(octaves, semitones, loudness_db):
-        return 10 ** (loudness_db / 20) * tone(220 * 2 ** (octaves + semitones / 12))
-
-    return widgets.TransferPanel(play, tone(220), SAMPLE_RATE)
-
-
-def test_player_holds_the_sound():
-    element = widgets.player(tone(440), SAMPLE_RATE)
-    flac = re.search(r'base64,([^"]+)"', element._repr_html_())[1]
-    audio, sample_rate = heard(base64.b64decode(flac))
-    assert sample_rate == SAMPLE_RATE
-    np.testing.assert_allclose(audio, tone(440), atol=1e-4)
-
-
-def test_sliders_change_the_sound(panel):
-    assert pitch_hz(panel.result) == 220
-    panel.octaves.value = 1
-    original, result = (heard(flac)[0] for flac in audios(panel))
-    assert pitch_hz(original) == 220
-    assert pitch_hz(result) == 440
-    panel.semitones.value = 12
-    assert pitch_hz(heard(audios(panel)[1])[0]) == 880
-    loud = np.abs(panel.result).max()
-    panel.loudness_db.value = -20
-    assert np.abs(panel.result).max() == pytest.approx(loud / 10, rel=1e-3)
-
-
-def test_reset_plays_once_at_rest():
-    calls = []
-
-    def play(*values):
-        calls.append(values)
-        return tone(220)
-
-    panel = widgets.TransferPanel(play, tone(220), SAMPLE_RATE)
-    panel.octaves.value, panel.loudness_db.value = 2, 6
-    (reset,) = (c for c in panel.children if isinstance(c, ipywidgets.Button))
-    reset.click()
-    assert calls == [(0, 0, 0), (2, 0, 0), (2, 0, 6), (0, 0, 0)]
-
-
-def test_panel_leaves_no_figure_open(panel):
-    panel.octaves.value = 1
-    assert plt.get_fignums() == []
-
-
 def upload(chooser, name, content, n_parts=2):
     """What the page sends when a file is uploaded."""
     size = -(-len(content) // n_parts)
@@ -238,10 +190,6 @@ def test_clip_chooser_offers_what_ships_and_what_was_recorded(tmp_path, monkeypa
     offered = [path.name for _, path in chooser._list.options]
     assert offered == ["oohs_melody.flac", "flute_phrase.flac", "recording_1.wav"]
     assert chooser.path.name == offered[0]
-
-
-def test_instrument_chooser_offers_what_ships():
-    assert (config.CHECKPOINTS / "violin") == widgets.instrument_chooser().path
 
 
 def test_download_hands_over_the_file(tmp_path):

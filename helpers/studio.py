@@ -1,0 +1,99 @@
+"""A recording on an instrument, changed bit by bit: only what a change concerns is done again."""
+
+from pathlib import Path
+
+import numpy as np
+
+from helpers import audio as sound
+from helpers import features, model, transfer
+from helpers.adjust import adjust
+from helpers.render import Player
+from helpers.settings import Settings
+
+
+class Studio:
+    """What is chosen and set, and what came of it.
+
+    Attributes:
+      audio: The recording, at the instrument's rate. Shape [n_samples].
+      sample_rate: Of the instrument, in Hz.
+      curves: `Features` of the recording.
+      instrument: The `Instrument`.
+      adjusted: What `adjust` made of the curves.
+      result: What was played. Shape [n_samples].
+    """
+
+    def __init__(self):
+        """Nothing is chosen yet."""
+        self._loaded, self._heard = {}, {}
+        self._clip = self._second = self._room = None
+        self._player_of, self._player = None, None
+
+    def choose(self, clip, instrument, second=None, room=None):
+        """Loads what is not loaded yet.
+
+        Args:
+          clip: Path of a recording.
+          instrument: Path of a bundle.
+          second: Path of another bundle, to mix with.
+          room: Path of an impulse response, in place of the instrument's own room.
+
+        Raises:
+          InputError: One of them is no use; what was chosen before stays.
+        """
+        paths = [path for path in (instrument, second) if path]
+        loaded = {path: self._loaded.get(path) or model.load(path) for path in paths}
+        first = loaded[instrument]
+        heard_as = clip, first.sample_rate, first.frame_rate, _profile(first)
+        heard = self._heard.get(heard_as) or _listen(*heard_as)
+        player_of = instrument, second, room
+        if player_of != self._player_of:
+            echoes = transfer.load_room(room, first.sample_rate) if room else None
+            self._player = Player(first, loaded.get(second), echoes)
+        self._loaded, self._heard, self._player_of = loaded, {heard_as: heard}, player_of
+        self._clip, self._second, self._room = clip, loaded.get(second), room
+        self.instrument, self.sample_rate = first, first.sample_rate
+        self.audio, self.curves = heard
+
+    def play(self, settings=Settings()):
+        """Adjusts the curves and plays them; returns the `result`.
+
+        Raises:
+          InputError: The recording cannot be played so; `adjusted` and `result` stay.
+        """
+        adjusted = adjust(self.curves, self.instrument.statistics, settings)
+        zs = [
+            transfer.encoded(one, self.audio, self.sample_rate, self.curves)
+            for one in self._player.instruments
+        ]
+        result = self._player.play(adjusted.curves, settings, *zs)[: len(self.audio)]
+        self.adjusted, self.result = adjusted, result / max(1.0, np.abs(result).max())
+        return self.result
+
+    def save(self, folder, settings=Settings(), ending=".wav", **options):
+        """Writes the result into a folder, named after recording and instrument.
+
+        Args:
+          folder: Where to.
+          settings: `Settings`.
+          ending: ".wav" or ".flac".
+          options: `keep_rate` and `keep_loudness`, as for `transfer.transfer`.
+
+        Returns:
+          The path.
+        """
+        instrument = Path(self._player_of[0]).stem
+        path = Path(folder) / f"{Path(self._clip).stem}_as_{instrument}{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        options |= {"second": self._second, "room": self._room, "overwrite": True}
+        transfer.transfer_file(self._clip, path, self.instrument, settings, **options)
+        return path
+
+
+def _profile(instrument):
+    return instrument.statistics.get("feature_profile", features.PROFILE)
+
+
+def _listen(clip, sample_rate, frame_rate, profile):
+    audio, _ = sound.load(clip, sample_rate)
+    return audio, features.extract(audio, sample_rate, frame_rate, profile=profile)
