@@ -1,6 +1,7 @@
 """Writing so that what was there before is never lost, and nothing is ever half there."""
 
 import contextlib
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -50,6 +51,19 @@ def replacing_folder(path, names):
             if former.is_dir():
                 os.replace(former, path)
             raise
+
+
+def numbered(path):
+    """Yields a path, and then the same with "_2", "_3" … at the end of its name."""
+    path = Path(path)
+    yield path
+    for number in itertools.count(2):
+        yield path.with_name(f"{path.stem}_{number}{path.suffix}")
+
+
+def free_name(path):
+    """The first of the `numbered` paths at which there is nothing yet."""
+    return next(candidate for candidate in numbered(path) if not candidate.exists())
 
 
 @contextlib.contextmanager

@@ -172,7 +172,10 @@ def card(name, instrument, steps, heldout, credit="", licence=""):
 def _looks_like_a_bundle(path):
     if path.suffix == ".zip":
         return not path.with_suffix("").is_dir()
-    return path.is_dir() and bool(_files_of_a_bundle({inside.name for inside in path.iterdir()}))
+    if not path.is_dir():
+        return False
+    names = {inside.name for inside in path.iterdir()} - {"statistics.json"}  # datasets have one
+    return bool(_files_of_a_bundle(names))
 
 
 def _listed(path):

@@ -11,6 +11,7 @@ from matplotlib.patheffects import withStroke
 BLUE, ORANGE, GREY = "#1f6fb4", "#e4572e", "#8a8a8a"
 CYAN = "#40e0ff"  # pitch, where the ground is a spectrogram
 WIDTH = 9  # inches
+MARGINS = 0.75, 1.25, 0.5, 0.3  # inches: left, right for a legend, bottom, top
 WINDOW_SECONDS = 0.1  # long enough to part the harmonics of a low voice
 RANGE_DB = 80.0
 MOST_COLUMNS = 2000  # of a picture of sound: more than there are pixels
@@ -35,7 +36,9 @@ def waveform(audio, sample_rate, ax=None, title=None):
     return fig, ax
 
 
-def spectrogram(audio, sample_rate, f0_hz=None, frame_rate=None, ax=None, title=None):
+def spectrogram(
+    audio, sample_rate, f0_hz=None, frame_rate=None, ax=None, title=None, colorbar=True
+):
     """Log-frequency spectrogram in dB below the loudest, with f0 drawn over it if given.
 
     Args:
@@ -45,6 +48,7 @@ def spectrogram(audio, sample_rate, f0_hz=None, frame_rate=None, ax=None, title=
       frame_rate: Frames of f0 a second.
       ax: Axes to draw on; without them a figure is made.
       title: Title of the axes.
+      colorbar: Say beside the axes which colour is which level.
     """
     fig, ax = _axes(ax, height=3.2)
     seconds, level_db = _levels(audio, sample_rate)
@@ -59,7 +63,8 @@ def spectrogram(audio, sample_rate, f0_hz=None, frame_rate=None, ax=None, title=
         vmax=0,
         cmap="magma",
     )
-    fig.colorbar(image, ax=ax, label="level (dB)", pad=0.01, ticks=[-80, -60, -40, -20, 0])
+    if colorbar:
+        fig.colorbar(image, ax=ax, label="level (dB)", pad=0.01, ticks=[-80, -60, -40, -20, 0])
     if f0_hz is not None:
         times_s = np.arange(len(f0_hz)) / frame_rate
         outline = [withStroke(linewidth=3, foreground="black")]
@@ -86,14 +91,15 @@ def features(curves, title=None):
     return fig, axes
 
 
-def adjustment(before, after, notes=None):
+def adjustment(before, after, notes=None, axes=None):
     """f0 and loudness of two `Features` of equal length: as recorded and as played.
 
     Args:
       before, after: `Features`.
       notes: True in the frames of notes, which are shaded. Shape [n_frames].
+      axes: Two axes to draw on; without them a figure is made.
     """
-    fig, axes = _rows(2, height=4)
+    fig, axes = _rows(2, height=4) if axes is None else (axes[0].figure, axes)
     recorded = {"color": GREY, "label": "recorded"}
     _f0(axes[0], before.times_s, before.f0_hz, **recorded)
     _f0(axes[0], after.times_s, after.f0_hz, label="played")
@@ -157,6 +163,18 @@ def above_one_another(sounds, sample_rate, f0_hz=None, frame_rate=None):
         spectrogram(audio, sample_rate, (f0_hz or {}).get(title), frame_rate, ax, title)
     _over_time(axes, max(map(len, sounds.values())) / sample_rate)
     return fig, axes
+
+
+def aligned(n_rows, height):
+    """A figure of axes [n_rows] above one another, with the margins of every such figure.
+
+    Several of them below each other have one time axis, and each is drawn in half the time, as no
+    words are measured to find room for them.
+    """
+    fig, axes = plt.subplots(n_rows, figsize=(WIDTH, height), sharex=True, squeeze=False)
+    left, right, bottom, top = MARGINS
+    fig.subplots_adjust(left / WIDTH, bottom / height, 1 - right / WIDTH, 1 - top / height)
+    return fig, axes[:, 0]
 
 
 def _notes_by_loudness(ax, seconds_played):

@@ -44,8 +44,8 @@ class Settings:
     fit_loudness: bool = _switch(
         True, "Fit the loudness", "Give the notes the loudness of the training notes."
     )
-    octaves: int = _number(0, -3, 3, 1, "Octaves", "oct", "Shift of the pitch by octaves.")
-    semitones: int = _number(0, -12, 12, 1, "Semitones", "st", "Shift of the pitch by semitones.")
+    octaves: int = _number(0, -3, 3, 1, "Octaves", "", "Shift of the pitch by octaves.")
+    semitones: int = _number(0, -12, 12, 1, "Semitones", "", "Shift of the pitch by semitones.")
     cents: float = _number(0.0, -100, 100, 1, "Fine tuning", "cents", "Shift of the pitch.")
     loudness_db: float = _number(
         0.0, -30, 30, 1, "Loudness", "dB", "Play louder or softer; the tone changes with it."

@@ -7,6 +7,7 @@ import numpy as np
 from helpers import audio as sound
 from helpers import features, model, transfer
 from helpers.adjust import adjust
+from helpers.files import free_name
 from helpers.render import Player
 from helpers.settings import Settings
 
@@ -26,7 +27,7 @@ class Studio:
     def __init__(self):
         """Nothing is chosen yet."""
         self._loaded, self._heard = {}, {}
-        self._clip = self._second = self._room = None
+        self._clip = self._name = self._room = None
         self._player_of, self._player = None, None
 
     def choose(self, clip, instrument, second=None, room=None):
@@ -41,17 +42,15 @@ class Studio:
         Raises:
           InputError: One of them is no use; what was chosen before stays.
         """
-        paths = [path for path in (instrument, second) if path]
-        loaded = {path: self._loaded.get(path) or model.load(path) for path in paths}
-        first = loaded[instrument]
+        first, *others = (self._load(path) for path in (instrument, second) if path)
         heard_as = clip, first.sample_rate, first.frame_rate, _profile(first)
         heard = self._heard.get(heard_as) or _listen(*heard_as)
-        player_of = instrument, second, room
+        player_of = [first, *others], room
         if player_of != self._player_of:
             echoes = transfer.load_room(room, first.sample_rate) if room else None
-            self._player = Player(first, loaded.get(second), echoes)
-        self._loaded, self._heard, self._player_of = loaded, {heard_as: heard}, player_of
-        self._clip, self._second, self._room = clip, loaded.get(second), room
+            self._player = Player(*player_of[0], room=echoes)
+        self._heard, self._player_of = {heard_as: heard}, player_of
+        self._clip, self._name, self._room = clip, Path(instrument).stem, room
         self.instrument, self.sample_rate = first, first.sample_rate
         self.audio, self.curves = heard
 
@@ -70,24 +69,34 @@ class Studio:
         self.adjusted, self.result = adjusted, result / max(1.0, np.abs(result).max())
         return self.result
 
-    def save(self, folder, settings=Settings(), ending=".wav", **options):
+    def save(self, folder, settings=Settings(), ending=".wav", overwrite=False, **options):
         """Writes the result into a folder, named after recording and instrument.
 
         Args:
           folder: Where to.
           settings: `Settings`.
           ending: ".wav" or ".flac".
+          overwrite: Replace a file of that name; else the name is numbered.
           options: `keep_rate` and `keep_loudness`, as for `transfer.transfer`.
 
         Returns:
           The path.
         """
-        instrument = Path(self._player_of[0]).stem
-        path = Path(folder) / f"{Path(self._clip).stem}_as_{instrument}{ending}"
+        path = Path(folder) / f"{Path(self._clip).stem}_as_{self._name}{ending}"
+        if not overwrite:
+            path = free_name(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        options |= {"second": self._second, "room": self._room, "overwrite": True}
-        transfer.transfer_file(self._clip, path, self.instrument, settings, **options)
+        instrument, *second = self._player.instruments
+        options |= {"second": second[0] if second else None, "room": self._room}
+        transfer.transfer_file(self._clip, path, instrument, settings, overwrite, **options)
         return path
+
+    def _load(self, path):
+        """An instrument, once, unless another has taken its place on disk."""
+        key = path, Path(path).stat().st_mtime if Path(path).exists() else None
+        if key not in self._loaded:
+            self._loaded[key] = model.load(path)
+        return self._loaded[key]
 
 
 def _profile(instrument):

@@ -48,6 +48,9 @@ class TransferPanel(ipywidgets.VBox):
         for control in self.controls.values():
             control.observe(lambda _: self._outdate(self._play), "value")
         self.second.on_choice(self._hear_second)
+        self._hear_second()
+        # What is uploaded to play can also be mixed in.
+        self.instruments.on_choice(lambda: self.second.offer(self.instruments.path))
         self._says = ipywidgets.HTML()
         self._recorded, self._heard = widgets.flac_player(), widgets.flac_player()
         self._pictures = [
@@ -139,18 +142,22 @@ class TransferPanel(ipywidgets.VBox):
 
     def _draw_curves(self):
         adjusted = self.studio.adjusted
-        fig, _ = plots.adjustment(self.studio.curves, adjusted.curves, adjusted.notes)
+        fig, axes = plots.aligned(2, height=3.6)
+        plots.adjustment(self.studio.curves, adjusted.curves, adjusted.notes, axes=axes)
         self._pictures[2].value = _jpeg(fig)
 
     def _spectrogram(self, title, audio, f0_hz):
         rates = self.studio.sample_rate, f0_hz, self.studio.curves.frame_rate
-        fig, _ = plots.spectrogram(audio, *rates, title=title)
+        fig, (ax,) = plots.aligned(1, height=2.8)
+        plots.spectrogram(audio, *rates, ax=ax, title=title, colorbar=False)
         return _jpeg(fig)
 
     def _hear_second(self):
         """Lets a second instrument be heard when one is chosen, and not when none is."""
-        if (self.second.path is None) != (self.controls["mix"].value == 0):
-            self.controls["mix"].value = 0.0 if self.second.path is None else 0.5
+        mix, is_alone = self.controls["mix"], self.second.path is None
+        mix.disabled = is_alone
+        if is_alone != (mix.value == 0):
+            mix.value = 0.0 if is_alone else 0.5
 
     def _reset(self, _button):
         for setting in fields(Settings):
@@ -195,10 +202,16 @@ def _instrument_choosers():
     listed = model.listing(config.CHECKPOINTS, *sorted(config.RUNS.glob("*")))
     paths = [bundle.path for bundle in listed if bundle.card is not None]
     paths.sort(key=lambda path: path.name != "violin")  # what the lesson speaks of comes first
-    offered = paths, config.CHECKPOINTS, ".zip"
-    first = widgets.Chooser(*offered, title="Instrument")
-    second = widgets.Chooser(*offered, title="Second one", none="none")
+    offered = {"paths": paths, "upload_to": config.RUNS / "uploaded", "accept": ".zip"}
+    first = widgets.Chooser(**offered, check=_check_bundle, title="Instrument")
+    second = widgets.Chooser(**offered, check=_check_bundle, title="Second one", none="none")
     return first, second, [bundle.problem for bundle in listed if bundle.card is None]
+
+
+def _check_bundle(path):
+    for bundle in model.listing(path.parent):
+        if bundle.path == path and bundle.problem:
+            raise InputError(bundle.problem)
 
 
 def _room_chooser():
@@ -229,9 +242,11 @@ def _slider(setting):
     lowest, highest, step = setting.metadata["range"]
     unit = setting.metadata["unit"]
     label = setting.metadata["label"] + (f" ({unit})" if unit else "")
-    kind = ipywidgets.IntSlider if isinstance(setting.default, int) else ipywidgets.FloatSlider
     options = {"min": lowest, "max": highest, "step": step, "value": setting.default}
-    return kind(description=label, continuous_update=False, **options)
+    options |= {"description": label, "continuous_update": False}
+    if isinstance(setting.default, int):
+        return ipywidgets.IntSlider(**options)
+    return ipywidgets.FloatSlider(**options, readout_format=".2f" if step < 1 else ".0f")
 
 
 def _check_box(value, label):

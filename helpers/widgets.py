@@ -3,7 +3,6 @@
 import base64
 import html
 import io
-import itertools
 import re
 import shutil
 from pathlib import Path
@@ -17,7 +16,7 @@ from IPython.display import Audio, display
 from helpers import audio as sound
 from helpers import capture, config, plots, uploads
 from helpers.errors import InputError
-from helpers.files import replacing
+from helpers.files import numbered, replacing
 
 WIDE = ipywidgets.Layout(width="28em")
 SOUNDS = ",".join(["audio/*", "video/*", *sound.EXTENSIONS])  # browsers do not know all of them
@@ -53,10 +52,14 @@ class _Chooser(ipywidgets.VBox):
             below.append(self._microphone)
         super().__init__([ipywidgets.HBox(buttons), *below])
 
-    def _offer(self, path):
-        """Chooses a path, which is put into the list if it is not there."""
+    def offer(self, path):
+        """Puts a path into the list if it is not there."""
         if path not in [offered for _, offered in self._list.options]:
             self._list.options = [*self._list.options, (_label(path), path)]
+
+    def _offer(self, path):
+        """Chooses a path, which is put into the list if it is not there."""
+        self.offer(path)
         self._list.value = path
 
     def _say(self, text):
@@ -87,7 +90,9 @@ class Chooser(_Chooser):
       path: The file that is chosen now; None for the option `none`.
     """
 
-    def __init__(self, paths, upload_to, accept, seconds=None, title="Choose", none=None):
+    def __init__(
+        self, paths, upload_to, accept, seconds=None, title="Choose", none=None, check=None
+    ):
         """Offers files.
 
         Args:
@@ -97,8 +102,10 @@ class Chooser(_Chooser):
           seconds: Longest recording; without it nothing can be recorded.
           title: What is chosen.
           none: What to call the choice of no file, which is then offered first.
+          check: Function of a path that raises InputError for an upload that is no use, of which
+            nothing is then kept.
         """
-        self._upload_to, self._seconds = Path(upload_to), seconds
+        self._upload_to, self._seconds, self._check = Path(upload_to), seconds, check
         self._next = "Run the cells below."
         options = [(_label(path), Path(path)) for path in paths]
         super().__init__([(none, None)] * bool(none) + options, accept, seconds, title=title)
@@ -119,7 +126,15 @@ class Chooser(_Chooser):
         self._list.observe(lambda _: callback(), "value")
 
     def _take(self, name, content):
-        self.add(_keep(content, self._upload_to / name))
+        path = _keep(content, self._upload_to / name)
+        try:
+            if self._check is not None:
+                self._check(path)
+        except InputError as error:
+            path.unlink()
+            self._say(str(error))
+        else:
+            self.add(path)
 
     def _take_recording(self, path):
         self.add(path)
@@ -338,8 +353,7 @@ def _safe(name):
 
 def _keep(content, path):
     """Writes what the user gave, under another name where the name is taken; returns its path."""
-    names = (f"{path.stem}_{number}{path.suffix}" for number in itertools.count(2))
-    for target in itertools.chain([path], map(path.with_name, names)):
+    for target in numbered(path):
         if not target.exists():
             with replacing(target) as unfinished:
                 unfinished.write_bytes(content)

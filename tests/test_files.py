@@ -5,7 +5,7 @@ import os
 import pytest
 
 from helpers import files
-from helpers.files import replacing, replacing_folder
+from helpers.files import free_name, replacing, replacing_folder
 
 NAMES = ("weights.h5", "card.json")
 
@@ -121,3 +121,10 @@ def test_what_desktops_leave_in_a_folder_is_no_hindrance(folder):
     with replacing_folder(folder, NAMES) as unfinished:
         (unfinished / "weights.h5").write_text("new")
     assert everything_in(folder) == {"weights.h5"}
+
+
+def test_a_name_that_is_taken_is_numbered(tmp_path):
+    assert free_name(tmp_path / "a.wav") == tmp_path / "a.wav"
+    for name in ("a.wav", "a_2.wav", "a_4.wav"):
+        (tmp_path / name).touch()
+    assert free_name(tmp_path / "a.wav") == tmp_path / "a_3.wav"

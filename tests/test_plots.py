@@ -174,7 +174,9 @@ def test_a_sine_is_seen_at_its_frequency():
     pixels = np.asarray(fig.canvas.buffer_rgba())[::-1].sum(axis=2, dtype=float)
     left, bottom, right, top = ax.bbox.extents.round().astype(int)
     column = pixels[bottom + 2 : top - 2, (left + right) // 2]
-    assert bottom + 2 + column.argmax() == pytest.approx(ax.transData.transform((0, 1000))[1], abs=2)
+    assert bottom + 2 + column.argmax() == pytest.approx(
+        ax.transData.transform((0, 1000))[1], abs=2
+    )
 
 
 def test_a_click_is_at_its_time():
@@ -257,6 +259,21 @@ def test_an_adjustment_shows_before_and_after(curves):
         for curves_of in (curves, after):
             assert low < np.nanmin(getattr(curves_of, name))
             assert np.nanmax(getattr(curves_of, name)) < high
+
+
+def test_figures_with_the_same_margins_have_one_time_axis(curves):
+    first, (ax,) = plots.aligned(1, 2.4)
+    plots.spectrogram(sine(seconds=2.0), SAMPLE_RATE, ax=ax, title="Recording", colorbar=False)
+    second, axes = plots.aligned(2, 3.4)
+    assert plots.adjustment(curves, curves, curves.voiced, axes=axes)[0] is second
+    for fig in (first, second):
+        fig.canvas.draw()
+        inside = fig.get_tightbbox()  # all words too, in inches
+        assert inside.x0 >= 0 and inside.x1 <= fig.get_figwidth()
+        assert inside.y0 >= 0 and inside.y1 <= fig.get_figheight()
+    for other in axes:
+        np.testing.assert_allclose(other.bbox.intervalx, ax.bbox.intervalx, atol=0.01)
+        assert other.get_xlim() == pytest.approx(ax.get_xlim(), abs=1.5 / FRAME_RATE)
 
 
 def test_an_example_shows_no_pitch_where_there_is_none(curves):

@@ -54,6 +54,9 @@ def test_only_what_changes_is_loaded(bundles, clip, counted):
     one.choose(clip, bundles[1])  # of the same rates
     assert counted == {"load": 2, "extract": 1}
     one.choose(clip, bundles[1], second=bundles[0])
+    assert counted == {"load": 2, "extract": 1}
+    model.save(tiny_instrument.build(), bundles[0])  # trained again
+    one.choose(clip, bundles[0])
     assert counted == {"load": 3, "extract": 1}
 
 
@@ -106,6 +109,8 @@ def test_the_result_is_saved_with_what_made_it(bundles, clip, tmp_path, ending):
     played = one.play(settings)
     path = one.save(tmp_path / "results", settings, ending)
     assert path == tmp_path / "results" / f"tone_as_one{ending}"
+    assert one.save(tmp_path / "results", ending=ending).name == f"tone_as_one_2{ending}"
+    assert one.save(tmp_path / "results", settings, ending, overwrite=True) == path
     with soundfile.SoundFile(path) as file:
         assert '"semitones": 3' in file.comment
         np.testing.assert_allclose(file.read(), played, atol=0.01 * np.abs(played).max() + 1e-4)

@@ -127,10 +127,35 @@ def test_a_recording_without_notes_is_said_and_the_last_result_stays(panel):
 
 
 def test_a_second_instrument_is_mixed_in_when_it_is_chosen(panel):
+    assert panel.controls["mix"].disabled
     choose(panel.second, "flute")
-    assert panel.settings.mix == 0.5
+    assert panel.settings.mix == 0.5 and not panel.controls["mix"].disabled
     panel.second._list.value = None
-    assert panel.settings.mix == 0
+    assert panel.settings.mix == 0 and panel.controls["mix"].disabled
+
+
+def upload(chooser, name, content):
+    message = {"id": name, "name": name, "is_last": True}
+    chooser._upload._handle_custom_msg(message, [memoryview(content)])
+
+
+def test_an_uploaded_instrument_is_played_and_can_be_mixed_in(panel, home):
+    zipped = model.pack(home / "checkpoints" / "flute")
+    upload(panel.instruments, "horn.zip", zipped.read_bytes())
+    zipped.unlink()
+    assert panel.instruments.path == config.RUNS / "uploaded" / "horn.zip"
+    assert "Instrument: tiny" in words(panel)
+    choose(panel.second, "horn.zip")
+    assert panel.settings.mix == 0.5
+
+
+def test_of_an_upload_that_is_no_instrument_nothing_is_left(panel):
+    before, result = panel.instruments.path, heard(panel)[1]
+    upload(panel.instruments, "letter.zip", b"words")
+    assert panel.instruments.path == before
+    assert "letter.zip" in words(panel)
+    assert not list((config.RUNS / "uploaded").iterdir())
+    np.testing.assert_array_equal(heard(panel)[1], result)
 
 
 def test_save_writes_the_result_and_offers_it(panel):
