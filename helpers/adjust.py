@@ -13,8 +13,7 @@ from helpers.errors import InputError
 from helpers.settings import Settings
 
 OCTAVES = np.arange(-4, 5)
-EXTREME_DEVIATIONS = 2.33  # from the mean of a normal distribution to its first or last percent
-COST_OF_AN_OCTAVE = 0.5  # squared deviations off the middle, for which notes stay where they are
+COST_OF_AN_OCTAVE = 0.2  # where a note at the end of the range costs 1
 ASSUMED_SEMITONES = 12.0  # from the mean pitch to the highest and the lowest, where none is told
 SOFT, LOUD = 5, 95  # percentiles of the loudness of notes that are brought together
 MOST_WIDENED = 2.0  # times the range of loudness of a recording: a held tone stays held
@@ -81,19 +80,19 @@ def adjust(curves, statistics, settings=Settings()):
 
 
 def _fitted_register(f0_midi, statistics, settings):
-    """The pitch in the octave where the notes come nearest to the training's, and words for that.
+    """The pitch in the octave that brings the notes into the training's range, and words for that.
 
-    The training's pitch is seen as the two halves of normal distributions, above and below the
-    mean; of two octaves that are about as near, the smaller shift is taken.
+    Anywhere well inside of the range is about as good, so that the smallest shift is taken: a note
+    costs the fourth power of the share of the way that it lies from the mean to the range's end.
     """
     if not settings.fit_register:
         return f0_midi, []
     pitch_midi = _needed(statistics, "pitch_midi")
     mean = _needed(pitch_midi, "mean")
-    below = max(1.0, mean - pitch_midi.get("low", mean - ASSUMED_SEMITONES)) / EXTREME_DEVIATIONS
-    above = max(1.0, pitch_midi.get("high", mean + ASSUMED_SEMITONES) - mean) / EXTREME_DEVIATIONS
+    below = max(1.0, mean - pitch_midi.get("low", mean - ASSUMED_SEMITONES))
+    above = max(1.0, pitch_midi.get("high", mean + ASSUMED_SEMITONES) - mean)
     off = f0_midi[np.isfinite(f0_midi)] - mean + 12.0 * OCTAVES[:, np.newaxis]
-    costs = np.mean((off / np.where(off < 0, below, above)) ** 2, axis=1)
+    costs = np.mean((off / np.where(off < 0, below, above)) ** 4, axis=1)
     octaves = int(OCTAVES[np.argmin(costs + COST_OF_AN_OCTAVE * np.abs(OCTAVES))])
     return f0_midi + 12.0 * octaves, [_octaves_in_words(octaves)]
 

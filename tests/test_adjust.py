@@ -58,8 +58,7 @@ def cents(after, before):
         (45, 2, "Shifted up 2 octaves;"),
         (64, 0, "Register"),
         (74, 0, "Register"),
-        (60, 1, "Shifted up 1 octave"),  # 9 below the middle, then 3 above it
-        (62.9, 0, "Register"),  # about as far below as the octave would be above: it stays
+        (60, 0, "Register"),  # 9 below the middle, but inside of the range: it stays
         (93, -2, "Shifted down 2 octaves"),
     ],
 )
