@@ -16,7 +16,7 @@ from helpers import pitch, synths
 from helpers.errors import InputError
 from helpers.settings import Settings
 
-BLOCK_FRAMES = 128  # of one length, so that XLA compiles each stage once
+BLOCK_FRAMES = 512  # of one length, so that XLA compiles each stage once; shorter ones cost more
 RELEASE_SECONDS = 0.02  # for harmonics to fade before and after a note
 EDGE_SECONDS = 0.008  # of fading at the start and at the end of the sound
 FAINTEST = 1e-7  # of a control, for its logarithm: ddsp's own lower limit of them

@@ -11,6 +11,7 @@ from tiny_instrument import SMALL, WITHOUT_NOISE
 from helpers import features, model, render
 from helpers.ddsp_import import ddsp
 from helpers.settings import Settings
+from helpers.tensorflow_import import tf
 
 TINY = {
     "small": [*SMALL, "ConvDecoder.dilations = (1, 4)"],
@@ -26,6 +27,7 @@ DRY = Settings(reverb=0.0)
 
 def an_instrument(config="small", *bindings):
     """A tiny one, in a room that is heard."""
+    tf.keras.utils.set_random_seed(0)
     instrument = model.build(config, bindings=[*TINY[config], *bindings])
     taps = np.random.default_rng(0).normal(0.0, 1.0 if config == "small" else 0.1, 99)
     instrument.network.processor_group.reverb.set_weights([taps])
@@ -163,7 +165,7 @@ def test_no_clicks_at_the_edges_of_notes_and_of_the_sound():
     curves = some_curves(f0_hz=110.0, rests=[slice(50, 100)])
     audio = render.Player(pure).play(curves, DRY)
     jumps = np.abs(np.diff(audio))
-    assert jumps.max() <= 1.25 * jumps[20 * 128 : 45 * 128].max()  # a note cut off makes one of 23
+    assert jumps.max() <= 2 * jumps[20 * 128 : 45 * 128].max()  # a note cut off makes one of 23
     # The recording may end anywhere in its last frame.
     peak = np.abs(audio).max()
     assert max(abs(audio[0]), np.abs(audio[-130:]).max()) < 0.001 * peak
@@ -276,6 +278,7 @@ def test_instruments_that_cannot_be_mixed(instrument, player, refused):
 
 
 def test_only_what_changed_is_computed_again(instrument, monkeypatch):
+    monkeypatch.setattr(render, "BLOCK_FRAMES", 100)
     player, curves = render.Player(instrument), some_curves()
     calls = {"decode": 0, "sounds": 0}
 
