@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers import audio as sound
-from helpers import features, model, transfer
+from helpers import features, transfer
 from helpers.adjust import adjust
 from helpers.files import free_name
 from helpers.render import Player
@@ -26,7 +26,7 @@ class Studio:
 
     def __init__(self):
         """Nothing is chosen yet."""
-        self._loaded, self._heard = {}, {}
+        self._heard = {}
         self._clip = self._name = self._room = None
         self._player_of, self._player = None, None
 
@@ -42,7 +42,7 @@ class Studio:
         Raises:
           InputError: One of them is no use; what was chosen before stays.
         """
-        first, *others = (self._load(path) for path in (instrument, second) if path)
+        first, *others = (transfer.load(path) for path in (instrument, second) if path)
         heard_as = clip, first.sample_rate, first.frame_rate, _profile(first)
         heard = self._heard.get(heard_as) or _listen(*heard_as)
         player_of = [first, *others], room
@@ -90,13 +90,6 @@ class Studio:
         options |= {"second": second[0] if second else None, "room": self._room}
         transfer.transfer_file(self._clip, path, instrument, settings, overwrite, **options)
         return path
-
-    def _load(self, path):
-        """An instrument, once, unless another has taken its place on disk."""
-        key = path, Path(path).stat().st_mtime if Path(path).exists() else None
-        if key not in self._loaded:
-            self._loaded[key] = model.load(path)
-        return self._loaded[key]
 
 
 def _profile(instrument):

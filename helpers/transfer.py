@@ -6,6 +6,7 @@ Of a folder, every recording in it and below it is played.
 """
 
 import argparse
+import functools
 import json
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from helpers.render import Player
 from helpers.settings import Settings
 
 LONGEST_ROOM_SECONDS = 20.0
+MOST_LOADED = 8  # instruments that are kept
 
 
 @dataclass(frozen=True)
@@ -215,13 +217,31 @@ class _Task:
         return f"Played on {instruments}; settings: {json.dumps(made)}"
 
 
+def load(path):
+    """The instrument of a bundle, which is loaded and compiled only once.
+
+    It is loaded anew when another has taken its place on disk. It is shared: do not train it.
+
+    Raises:
+      InputError: As `model.load`.
+    """
+    path = Path(path)
+    files = [path, *path.glob("*")] if path.exists() else []
+    return _loaded(path, tuple(file.stat().st_mtime_ns for file in files))
+
+
+@functools.lru_cache(MOST_LOADED)
+def _loaded(path, _changed):
+    return model.load(path)
+
+
 def _load(instrument):
     """An instrument as it is, or the one of a name or a path."""
     if not isinstance(instrument, (str, Path)):
         return instrument
     for path in (config.CHECKPOINTS / instrument, Path(instrument)):
         if path.exists():
-            return model.load(path)
+            return load(path)
     names = ", ".join(listed.path.name for listed in model.listing(config.CHECKPOINTS))
     raise InputError(f"There is no instrument {instrument}: give the path of one, or {names}.")
 
