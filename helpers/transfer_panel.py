@@ -254,12 +254,12 @@ def _check_box(value, label):
 
 
 def _description(card):
-    """An instrument's name, and from whom and what it learned."""
+    """An instrument's name, from whom and what it learned, and what to beware of."""
     learned = card.get("training_data", {})
     credit = ", ".join(filter(None, (learned.get("credit"), learned.get("licence"))))
-    return f"Instrument: {card.get('name', 'without a name')}" + (
-        f" ({credit})." if credit else "."
-    )
+    name = card.get("name", "without a name")
+    described = f"Instrument: {name} ({credit})." if credit else f"Instrument: {name}."
+    return f"{described} {card.get('warning', '')}".strip()
 
 
 def _jpeg(fig):
