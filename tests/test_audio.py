@@ -298,11 +298,11 @@ def test_an_error_while_saving_leaves_the_old_file_and_no_litter(tmp_path, monke
     sound.save(path, sine(), SAMPLE_RATE)
     before = path.read_bytes()
 
-    def write_half(path, audio, sample_rate, write=soundfile.write):
-        write(path, audio[: len(audio) // 2], sample_rate)
+    def write_half(file, audio, write=soundfile.SoundFile.write):
+        write(file, audio[: len(audio) // 2])
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(soundfile, "write", write_half)
+    monkeypatch.setattr(soundfile.SoundFile, "write", write_half)
     with pytest.raises(OSError, match="No space left"):
         sound.save(path, 0.1 * sine(), SAMPLE_RATE)
     assert path.read_bytes() == before
