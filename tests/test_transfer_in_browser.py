@@ -82,6 +82,7 @@ def test_sliders_change_the_sound_in_the_page(notebook):
         panel.seconds_until_heard(page.locator("button:has-text('Reset')").click)
         reset, _ = panel.sound()
         assert "egister" in page.locator(SAYS).inner_text()
+        page.wait_for_timeout(2000)  # for the pictures, which come after the sound
         page.screenshot(path=config.RESULTS / "panel.png")
     assert len(before) == len(octave_up)
     octave = median_pitch_hz(octave_up, sample_rate) / median_pitch_hz(before, sample_rate)
