@@ -127,7 +127,22 @@ def listing(*folders):
     not listed again.
     """
     paths = [path for folder in folders for path in sorted(Path(folder).glob("[!.]*"))]
-    return [_listed(path) for path in paths if _looks_like_a_bundle(path)]
+    return [listed(path) for path in paths if _looks_like_a_bundle(path)]
+
+
+def listed(path):
+    """What `listing` says of one bundle."""
+    try:
+        with _unpacked(path) as folder:
+            config, _, card = _read(folder, path.name)
+            untrusted.check_config(config, f"The configuration of {path.name}")
+            if _is_googles(folder):
+                google_bundle.check_weights(folder, path.name)
+            else:
+                untrusted.check_weights(folder / "weights.h5", path.name)
+    except InputError as error:
+        return Listed(path, path.stem, None, str(error))
+    return Listed(path, str(card.get("name", path.stem)), card)
 
 
 def pack(folder):
@@ -176,20 +191,6 @@ def _looks_like_a_bundle(path):
         return False
     names = {inside.name for inside in path.iterdir()} - {"statistics.json"}  # datasets have one
     return bool(_files_of_a_bundle(names))
-
-
-def _listed(path):
-    try:
-        with _unpacked(path) as folder:
-            config, _, card = _read(folder, path.name)
-            untrusted.check_config(config, f"The configuration of {path.name}")
-            if _is_googles(folder):
-                google_bundle.check_weights(folder, path.name)
-            else:
-                untrusted.check_weights(folder / "weights.h5", path.name)
-    except InputError as error:
-        return Listed(path, path.stem, None, str(error))
-    return Listed(path, str(card.get("name", path.stem)), card)
 
 
 def _files_of_a_bundle(names):

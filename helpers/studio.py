@@ -43,7 +43,7 @@ class Studio:
           InputError: One of them is no use; what was chosen before stays.
         """
         first, *others = (transfer.load(path) for path in (instrument, second) if path)
-        heard_as = clip, first.sample_rate, first.frame_rate, _profile(first)
+        heard_as = clip, first.sample_rate, first.frame_rate, transfer.profile_of(first)
         heard = self._heard.get(heard_as) or _listen(*heard_as)
         player_of = [first, *others], room
         if player_of != self._player_of:
@@ -53,6 +53,10 @@ class Studio:
         self._clip, self._name, self._room = clip, Path(instrument).stem, room
         self.instrument, self.sample_rate = first, first.sample_rate
         self.audio, self.curves = heard
+        self._zs = [
+            transfer.encoded(one, self.audio, self.sample_rate, self.curves)
+            for one in self._player.instruments
+        ]
 
     def play(self, settings=Settings()):
         """Adjusts the curves and plays them; returns the `result`.
@@ -61,11 +65,7 @@ class Studio:
           InputError: The recording cannot be played so; `adjusted` and `result` stay.
         """
         adjusted = adjust(self.curves, self.instrument.statistics, settings)
-        zs = [
-            transfer.encoded(one, self.audio, self.sample_rate, self.curves)
-            for one in self._player.instruments
-        ]
-        result = self._player.play(adjusted.curves, settings, *zs)[: len(self.audio)]
+        result = self._player.play(adjusted.curves, settings, *self._zs)[: len(self.audio)]
         self.adjusted, self.result = adjusted, result / max(1.0, np.abs(result).max())
         return self.result
 
@@ -90,10 +90,6 @@ class Studio:
         options |= {"second": second[0] if second else None, "room": self._room}
         transfer.transfer_file(self._clip, path, instrument, settings, overwrite, **options)
         return path
-
-
-def _profile(instrument):
-    return instrument.statistics.get("feature_profile", features.PROFILE)
 
 
 def _listen(clip, sample_rate, frame_rate, profile):

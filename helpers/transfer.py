@@ -158,7 +158,7 @@ class _Task:
     ):
         self.instrument, self.settings = _load(instrument), settings
         self.keep_rate, self.keep_loudness = keep_rate, keep_loudness
-        self.profile = self.instrument.statistics.get("feature_profile", features.PROFILE)
+        self.profile = profile_of(self.instrument)
         samples = room
         if isinstance(room, (str, Path)):
             samples = load_room(room, self.instrument.sample_rate)
@@ -233,6 +233,11 @@ def load(path):
 @functools.lru_cache(MOST_LOADED)
 def _loaded(path, _changed):
     return model.load(path)
+
+
+def profile_of(instrument):
+    """The feature profile that an instrument learned from; ours, where it has not learned yet."""
+    return instrument.statistics.get("feature_profile", features.PROFILE)
 
 
 def _load(instrument):

@@ -209,16 +209,16 @@ def _instrument_choosers():
 
 
 def _check_bundle(path):
-    for bundle in model.listing(path.parent):
-        if bundle.path == path and bundle.problem:
-            raise InputError(bundle.problem)
+    problem = model.listed(path).problem
+    if problem:
+        raise InputError(problem)
 
 
 def _room_chooser():
     folder = config.UPLOADS / "rooms"
     paths = sorted(folder.glob("[!.]*"))
-    own = "that of the instrument"
-    return widgets.Chooser(paths, folder, widgets.SOUNDS, title="Room of", none=own)
+    own = "the instrument's recordings"
+    return widgets.Chooser(paths, folder, widgets.SOUNDS, title="Room from", none=own)
 
 
 def _control(setting):

@@ -1,6 +1,7 @@
 import contextlib
 import os
 
+import gin
 import pytest
 
 from helpers import config
@@ -33,3 +34,9 @@ def refused():
         assert "\n" not in sentence and sentence.endswith(".") and len(sentence) < 300, sentence
 
     return expect
+
+
+@pytest.fixture
+def nothing_is_built(monkeypatch):
+    """Fails a test that comes as far as giving a configuration to gin."""
+    monkeypatch.setattr(gin, "parse_config", lambda *_: pytest.fail("built"))

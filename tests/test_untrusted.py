@@ -29,12 +29,6 @@ def bundle(saved, tmp_path):
     return shutil.copytree(saved, tmp_path / "tiny")
 
 
-@pytest.fixture
-def nothing_is_built(monkeypatch):
-    """Fails a test that comes as far as giving a configuration to gin."""
-    monkeypatch.setattr(gin, "parse_config", lambda *_: pytest.fail("built"))
-
-
 # Files that are not there, damaged, or another's
 
 
