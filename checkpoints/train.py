@@ -34,6 +34,7 @@ CORPUS = config.DATA / "corpus"
 PICTURE = "spectrogram.png"
 MOST_BYTES = 5_000_000  # of a bundle
 SECONDS_DRAWN = 4.0
+POINTS_OF_CURVE = 30  # at most, in a card
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ class Shipped:
       sources: Names in `SOURCES`.
       steps: From where on the held-out loss hardly falls.
       minutes: That they take on two cores without anything beside, as measured.
+      configuration: In `helpers/gin`.
+      sample_rate: Hz.
+      folder: Within the one of all bundles: what is not to be played in notebook 3 has its own.
     """
 
     name: str
@@ -82,21 +86,18 @@ class Shipped:
     minutes: int
     configuration: str = "small"
     sample_rate: int = config.SAMPLE_RATE
+    folder: str = "."
 
 
+MANY = ("flute", "instruments", "tenor_saxophone", "violin")
 TABLE = (
     Shipped("violin", ("violin",), 6400, 16),
     Shipped("flute", ("flute",), 6400, 16),
     Shipped("tenor_saxophone", ("tenor_saxophone",), 6400, 16),
     Shipped("trumpet", ("trumpet",), 6400, 16),
-    Shipped("violin_44k", ("violin",), 6400, 45, sample_rate=44100),
-    Shipped(
-        "autoencoder",
-        ("flute", "instruments", "tenor_saxophone", "violin"),
-        6000,
-        45,
-        configuration="autoencoder",
-    ),
+    Shipped("violin_44k", ("violin",), 3600, 45, sample_rate=44100),
+    Shipped("autoencoder", MANY, 6000, 30, configuration="autoencoder"),
+    Shipped("wavernn", MANY, 2100, 30, configuration="wavernn", folder="baselines"),
 )
 
 
@@ -126,7 +127,7 @@ def train(shipped, recordings, folder, runs=RUNS):
         return None
     scores = evaluate.resynthesis(instrument, examples.heldout)
     instrument.card = _card(shipped, instrument, history, scores, gathered, clock.seconds)
-    return _save(instrument, examples.heldout, Path(folder) / shipped.name)
+    return _save(instrument, examples.heldout, Path(folder) / shipped.folder / shipped.name)
 
 
 def _gather(recordings, folder):
@@ -179,6 +180,7 @@ def _card(shipped, instrument, history, scores, recordings, seconds):
         "minutes": round(seconds / 60, 1),
         "processors": os.cpu_count(),
         "heldout_loss": round(loss, 3),
+        "curve": _curve(history),
     }
     pitch_midi = instrument.statistics["pitch_midi"]
     loudness_db = instrument.statistics["loudness_db_percentiles"]
@@ -187,6 +189,13 @@ def _card(shipped, instrument, history, scores, recordings, seconds):
         "loudness_db": [round(loudness_db[percent], 1) for percent in (1, 99)],
     }
     return card
+
+
+def _curve(history):
+    """Held-out loss by step, of some evenly spaced evaluations."""
+    every = -(-len(history.step) // POINTS_OF_CURVE)
+    pairs = list(zip(history.step, history.heldout_loss, strict=True))
+    return [[step, round(loss, 3)] for step, loss in pairs[::-1][::every][::-1]]
 
 
 def _save(instrument, heldout, folder):

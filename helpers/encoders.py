@@ -15,6 +15,7 @@ WINDOW_SECONDS = 0.064
 MEL_BANDS = 128
 MEL_RANGE_HZ = (20.0, 8000.0)  # at every sample rate, so that z means the same
 N_MFCCS = 30
+MFCC_SCALE = 2.0  # the usual deviation of each but the lowest, over instruments and time
 FLOOR = 1e-5  # of the magnitudes, before their logarithm; ddsp has it for what is 0 alone
 
 
@@ -45,9 +46,11 @@ def mfccs(audio, hop_size, sample_rate):
 
 @gin.register
 class FramewiseMfccEncoder(ddsp.training.nn.DictLayer):
-    """MFCCs, normalized over the clip, through a GRU to z: ddsp's MfccTimeDistributedRnnEncoder.
+    """MFCCs through a GRU to z, as in ddsp's MfccTimeDistributedRnnEncoder, but for two things.
 
-    z has the frames of the other curves, for a clip of any length.
+    z has the frames of the other curves, for a clip of any length. And where ddsp takes mean and
+    deviation over the clip out of each coefficient, and with them what tells one instrument from
+    another, this leaves out the first coefficient alone: the level, which loudness tells.
     """
 
     def __init__(self, rnn_channels=512, z_dims=16, hop_size=64, sample_rate=16000, **kwargs):
@@ -63,6 +66,4 @@ class FramewiseMfccEncoder(ddsp.training.nn.DictLayer):
     def call(self, audio, f0_scaled) -> ["z"]:  # noqa: F821
         """[batch, n_samples] to z [batch, n_frames, z_dims], of as many frames as f0 has."""
         coefficients = mfccs(audio, self.hop_size, self.sample_rate)[:, : f0_scaled.shape[1]]
-        # Over time alone, for each coefficient: a gain or a filter that stays falls out.
-        normalized = ddsp.training.nn.normalize_op(coefficients[:, :, tf.newaxis, :], "instance")
-        return self.dense_out(self.rnn(normalized[:, :, 0, :]))
+        return self.dense_out(self.rnn(coefficients[:, :, 1:] / MFCC_SCALE))

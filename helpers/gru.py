@@ -33,12 +33,12 @@ class Gru(tf.keras.layers.GRU):
             start = tf.cast(tf.nest.flatten(initial_state)[0], inputs.dtype)
         states = [start[tf.newaxis]]
         for block in tf.split(frames, frames.shape[0] // length):
-            states.append(_recur(block, recurrent_kernel, biases[1], states[-1][-1]))
+            states.append(recur(block, recurrent_kernel, biases[1], states[-1][-1]))
         return tf.transpose(tf.concat(states[1:], axis=0)[:n_frames], [1, 0, 2])
 
 
 @tf.custom_gradient
-def _recur(frames, kernel, bias, start):
+def recur(frames, kernel, bias, start):
     """States of a GRU.
 
     Args:
@@ -59,13 +59,13 @@ def _recur(frames, kernel, bias, start):
 @compiled
 def _states(frames, kernel, bias, start):
     def step(last, frame):
-        update, _, candidate, _ = _gates(frame, tf.matmul(last, kernel) + bias)
+        update, _, candidate, _ = gates_of(frame, tf.matmul(last, kernel) + bias)
         return candidate + update * (last - candidate)
 
     return tf.scan(step, frames, start)
 
 
-def _gates(frames, recurrent):
+def gates_of(frames, recurrent):
     """Update, reset, candidate, and what the last state gives to it, all [..., units]."""
     to_update, to_reset, to_candidate = tf.split(recurrent, 3, axis=-1)
     update, reset, candidate = tf.split(frames, 3, axis=-1)
@@ -75,13 +75,13 @@ def _gates(frames, recurrent):
 
 @compiled
 def _gradients(frames, kernel, bias, start, states, upstream):
-    """Gradients of `_recur` for its arguments.
+    """Gradients of `recur` for its arguments.
 
     All gates are computed once more, for all frames at once. What has to go back through time,
     frame by frame, is then the gradient of the state alone.
     """
     lasts = tf.concat([start[tf.newaxis], states[:-1]], axis=0)
-    update, reset, candidate, to_candidate = _gates(frames, tf.tensordot(lasts, kernel, 1) + bias)
+    update, reset, candidate, to_candidate = gates_of(frames, tf.tensordot(lasts, kernel, 1) + bias)
     # How the state depends on what goes into each gate.
     of_update = (lasts - candidate) * update * (1.0 - update)
     of_candidate = (1.0 - update) * (1.0 - tf.square(candidate))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import gin
 import numpy as np
 
-from helpers import encoders, losses, networks, synths, untrusted  # noqa: F401  register with gin
+from helpers import encoders, losses, networks, synths, untrusted, wavernn  # noqa: F401  for gin
 from helpers.config import SAMPLE_RATE
 from helpers.ddsp_import import ddsp
 from helpers.errors import InputError
@@ -99,7 +99,7 @@ class Instrument:
     @property
     def echoes(self):
         """What the instrument's room adds to its sound: an impulse response [n_taps], first 0."""
-        for processor in self.network.processor_group.processors:
+        for processor in self._processors:
             if isinstance(processor, ddsp.effects.Reverb):
                 echoes = np.ravel(processor.get_controls(tf.zeros([1, 1]))["ir"])
                 return np.concatenate([[0.0], echoes[1:]]).astype(np.float32)
@@ -108,6 +108,7 @@ class Instrument:
     @property
     def noise_bands(self):
         """Bands of the noise from 0 Hz to half the sample rate, of equal width."""
+        self._synthesizer(synths.FramewiseNoise)  # or there are none
         return dict(self.network.decoder.output_splits)["noise_magnitudes"]
 
     def decode(self, f0_hz, loudness_db, z=None, state=None):
@@ -161,8 +162,13 @@ class Instrument:
         amplitudes, distribution = harmonic["amplitudes"], harmonic["harmonic_distribution"]
         return (amplitudes, distribution, noise["magnitudes"]), state
 
+    @property
+    def _processors(self):
+        group = self.network.processor_group
+        return group.processors if group else []  # WaveRNN has none
+
     def _synthesizer(self, kind):
-        for processor in self.network.processor_group.processors:
+        for processor in self._processors:
             if isinstance(processor, kind):
                 return processor
         raise InputError(

@@ -1,11 +1,15 @@
 """ddsp's multi-scale spectral loss (Engel et al., ICLR 2020), faster and for any sample rate."""
 
 import gin
+import librosa
 import numpy as np
 
 from helpers.ddsp_import import ddsp
 from helpers.tensorflow_import import tf
 from helpers.xla import compiled
+
+LOUDNESS_WINDOW_SECONDS = 0.032  # that of the features
+LOUDNESS_FLOOR_DB = -80.0
 
 
 @gin.register
@@ -16,6 +20,11 @@ class FusedSpectralLoss(ddsp.losses.Loss):
     The frames' lengths need not be powers of two, so that they can keep their milliseconds at
     other sample rates: any multiple of 4 will do. The loss has a gradient for the sound that is
     compared, none for the target.
+
+    With `loudness_weight` the difference in dB of the frames' loudness is added, A-weighted as in
+    `features`, in the windows that are nearest in length to those of the features. (ddsp's has a
+    weight of that name too, for windows of 2048 samples.) Where a spectrum cannot be met bin by
+    bin, as in noise, the loss without it is lowest for a sound that is too soft.
     """
 
     def __init__(
@@ -24,6 +33,8 @@ class FusedSpectralLoss(ddsp.losses.Loss):
         loss_type="L1",
         mag_weight=1.0,
         logmag_weight=0.0,
+        loudness_weight=0.0,
+        sample_rate=16000,
         name="spectral_loss",
     ):
         super().__init__(name=name)
@@ -31,6 +42,10 @@ class FusedSpectralLoss(ddsp.losses.Loss):
         self.loss_type = loss_type
         self.mag_weight = mag_weight
         self.logmag_weight = logmag_weight
+        self.loudness_weight = loudness_weight
+        self.sample_rate = sample_rate
+        window = LOUDNESS_WINDOW_SECONDS * sample_rate
+        self._loudness_size = min(fft_sizes, key=lambda size: abs(size - window))
         self._value_and_slopes = compiled(self._differentiate)
 
     def call(self, target_audio, audio):
@@ -56,8 +71,19 @@ class FusedSpectralLoss(ddsp.losses.Loss):
             if self.logmag_weight > 0:
                 logarithms = [ddsp.spectral_ops.safe_log(x) for x in (target, magnitudes)]
                 value += self.logmag_weight * self._difference(*logarithms)
+            if self.loudness_weight > 0 and magnitudes.shape[2] == self._loudness_size // 2 + 1:
+                loudness_db = [self._loudness_db(x) for x in (target, magnitudes)]
+                value += self.loudness_weight * self._difference(*loudness_db)
         slopes = tf.math.divide_no_nan(tape.gradient(value, magnitudes), magnitudes)
         return value, spectra * tf.cast(slopes, spectra.dtype)
+
+    def _loudness_db(self, magnitudes):
+        frequencies_hz = librosa.fft_frequencies(sr=self.sample_rate, n_fft=self._loudness_size)
+        weights_db = librosa.A_weighting(frequencies_hz.clip(1.0))
+        weights = librosa.db_to_power(weights_db).astype(np.float32)
+        power = tf.reduce_mean(tf.square(magnitudes) * weights, axis=-1)
+        floor = librosa.db_to_power(LOUDNESS_FLOOR_DB)
+        return tf.math.log(tf.maximum(power, floor)) * np.float32(10.0 / np.log(10.0))
 
     def _difference(self, target, value):
         return ddsp.losses.mean_difference(target, value, self.loss_type)

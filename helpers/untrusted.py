@@ -37,6 +37,7 @@ ALLOWED_IN_CONFIG = {
     "RnnFcDecoder",
     "ScaleFeatures",
     "SpectralLoss",
+    "WaveRnn",
 }
 SETTABLE_IN_CONFIG = ALLOWED_IN_CONFIG | {"get_model", "run_dag"}
 
@@ -54,6 +55,8 @@ LARGEST_NUMBERS = {
     "reverb_length": 480_000,
     "rnn_channels": 1024,
     "sample_rate": 96_000,
+    "window_frames": 250,
+    "windows": 64,
     "z_dims": 256,
 }
 LARGEST_OTHER_NUMBER = 16

@@ -3,6 +3,7 @@
 import librosa
 import numpy as np
 import pytest
+import scipy.signal
 import tensorflow as tf
 
 from helpers import encoders
@@ -79,19 +80,25 @@ def encode(encoder, audio, n_frames):
     return encoder({"audio": audio, "f0_scaled": np.zeros([1, n_frames, 1], np.float32)})["z"]
 
 
-def test_the_encoder_is_ddsp_s(encoder):
+def test_the_encoder_is_ddsp_s_but_for_the_normalization(encoder):
     """With the weights of its MfccTimeDistributedRnnEncoder, at a rate that this has too."""
     theirs = ddsp.training.encoders.MfccTimeDistributedRnnEncoder(8, "gru", 4, z_time_steps=250)
     audio = sweep(16000)
     z = encode(encoder, audio, 118)
-    # Its frames begin at their time and ours are centred: those of the inner part are the same.
-    padded = np.pad(audio, [(0, 0), (512, 512)])[:, : 117 * 256 // 4 + 1024]
-    mfccs = encoders.mfccs(audio, 64, 16000)[:, :118]
-    encode(theirs, padded, 118)
+    coefficients = encoders.mfccs(audio, 64, 16000)[:, :118, 1:] / encoders.MFCC_SCALE
+    theirs.dense_out(theirs.rnn(coefficients))  # builds them
     theirs.rnn.set_weights(encoder.rnn.get_weights())
     theirs.dense_out.set_weights(encoder.dense_out.get_weights())
-    normalized = theirs.z_norm(mfccs[:, :, tf.newaxis, :])[:, :, 0, :]
-    np.testing.assert_allclose(z, theirs.dense_out(theirs.rnn(normalized)), atol=1e-4)
+    np.testing.assert_allclose(z, theirs.dense_out(theirs.rnn(coefficients)), atol=1e-4)
+
+
+def test_what_tells_instruments_apart_stays_in_z(encoder):
+    """A filter that never changes: over a clip normalized as in ddsp, it would fall out."""
+    audio = sweep(16000, seconds=1.0)
+    dull = scipy.signal.lfilter([1.0, 0.9], [1.0], audio).astype(np.float32)
+    one, other = (encode(encoder, x, 250)[0].numpy() for x in (audio, dull))
+    moved = np.abs(one - one.mean(axis=0)).mean()
+    assert np.abs((one - other)[50:].mean(axis=0)).mean() > 0.1 * moved
 
 
 @pytest.mark.parametrize("sample_rate, hop_size", [(16000, 128), (44100, 441)])

@@ -42,6 +42,36 @@ def test_loss_equals_ddsps_in_value_and_gradient(n_samples, settings):
     assert np.linalg.norm(ours[1] - ddsps[1]) < 1e-4 * np.linalg.norm(ddsps[1])
 
 
+@pytest.mark.parametrize("sample_rate, size", [(16000, 512), (32000, 1024)])
+def test_loudness_term_equals_ddsps_loudness_in_value_and_gradient(sample_rate, size):
+    target, audio = sounds(6144)
+
+    def ddsps(target_audio, audio):
+        db = [
+            ddsp.spectral_ops.compute_loudness(
+                tf.pad(x, [[0, 0], [0, size - size // 4]]),  # the frames that end in zeros too
+                sample_rate=sample_rate,
+                frame_rate=4 * sample_rate // size,
+                n_fft=size,
+                padding="valid",
+            )
+            for x in (target_audio, audio)
+        ]
+        return tf.reduce_mean(tf.abs(db[0] - db[1]))
+
+    with_it, without = (
+        losses.FusedSpectralLoss(
+            (2 * size, size, 64), logmag_weight=1.0, loudness_weight=w, sample_rate=sample_rate
+        )
+        for w in (0.3, 0.0)
+    )
+    ours, rest = (value_and_gradient(loss, target, audio) for loss in (with_it, without))
+    theirs = value_and_gradient(ddsps, target, audio)
+    assert ours[0] - rest[0] == pytest.approx(0.3 * theirs[0], rel=1e-3)
+    difference = (ours[1] - rest[1]) / 0.3 - theirs[1]
+    assert np.linalg.norm(difference) < 1e-3 * np.linalg.norm(theirs[1])
+
+
 def test_loss_of_equal_sounds_is_nothing():
     target, _ = sounds(4000)
     assert float(losses.FusedSpectralLoss(logmag_weight=1.0)(target, target)) < 1e-6
