@@ -1,6 +1,7 @@
 # make demo      the three notebooks on the clips that ship, into results/
 # make test      all tests, lint included
 # make lab       JupyterLab on the notebooks
+# make results   the two tables and their pictures, from the models that ship, into results/
 # make checkpoints AUDIO=folder   the instruments that ship, trained anew from recordings
 # make notebooks the committed notebooks executed anew, with the full training
 
@@ -8,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SYSTEM := libportaudio2 chromium fluidsynth fluid-soundfont-gm
 
-.PHONY: demo test test-fast lint lab notebooks checkpoints
+.PHONY: demo test test-fast lint lab results notebooks checkpoints
 
 demo: .venv/installed
 	TIMBRE_QUICK=1 $(BIN)/python notebooks/run.py
@@ -25,6 +26,9 @@ lint: .venv/installed
 
 lab: .venv/installed
 	$(BIN)/jupyter lab notebooks
+
+results: .venv/installed
+	$(BIN)/python -m helpers.results
 
 notebooks: .venv/installed
 	$(BIN)/python notebooks/run.py --in-place

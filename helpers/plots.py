@@ -165,6 +165,40 @@ def above_one_another(sounds, sample_rate, f0_hz=None, frame_rate=None):
     return fig, axes
 
 
+def bars(table, of, metrics):
+    """Figures from here, with their intervals, beside those that are quoted.
+
+    Args:
+      table: A DataFrame with the columns `of` (what the bars are of), "by" ("here" or other) and,
+        for each metric, its figure and the ends of its interval, "<metric>_low" and "_high".
+      of: The column that names the groups of bars.
+      metrics: Column to title; one that the table quotes nothing of is left out.
+    """
+    shown = {m: title for m, title in metrics.items() if m in table}
+    shown = {
+        m: title for m, title in shown.items() if table[table["by"] != "here"][m].notna().any()
+    }
+    fig, axes = plt.subplots(
+        1, len(shown), figsize=(WIDTH, 3.2), layout="constrained", squeeze=False
+    )
+    groups = list(dict.fromkeys(table[of]))
+    for ax, (metric, title) in zip(axes[0], shown.items(), strict=True):
+        for by, color, side in (("quoted", GREY, -0.2), ("here", BLUE, 0.2)):
+            rows = table[(table["by"] == "here") == (by == "here")].set_index(of)
+            rows = rows.reindex(groups)
+            places = np.arange(len(groups)) + side
+            ax.bar(places, rows[metric], width=0.38, color=color, label=by)
+            ends = [np.abs(rows[metric] - rows[f"{metric}_{end}"]) for end in ("low", "high")]
+            ax.errorbar(places, rows[metric], yerr=ends, fmt="none", ecolor="black", capsize=3)
+            for place, value in zip(places, rows[metric], strict=True):
+                ax.annotate(f"{value:.3f}", (place, value), (0, 2), textcoords="offset points")
+        ax.set_xticks(range(len(groups)), groups)
+        ax.set(title=title, ylim=(0, None))
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].legend(frameon=False)
+    return fig, axes[0]
+
+
 def aligned(n_rows, height):
     """A figure of axes [n_rows] above one another, with the margins of every such figure.
 

@@ -56,6 +56,8 @@ MAY_IMPORT = {
     "steps": set(),
     "training": {"dataset", "model", "evaluate", "checkpoints", "history", "logs", "steps"},
     "evaluate": {"features"},
+    "interpolation": {"evaluate", "pitch"},
+    "results": {"interpolation", "model", "plots"},
     "settings": set(),
     "notes": {"features", "settings"},
     "expression": {"notes"},

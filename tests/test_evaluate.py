@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import mir_eval
 import numpy as np
 import pytest
+import tiny_instrument
 
 from helpers import evaluate
 from helpers.features import Features
@@ -167,3 +168,43 @@ def test_an_autoencoder_is_given_the_z_of_each_example():
     evaluate.resynthesis(instrument, examples)
     for audio, z in zip(examples["audio"], given, strict=True):
         np.testing.assert_array_equal(z, np.full((250, 2), np.abs(audio).max()))
+
+
+def rows_of(loudness_l1_db):
+    return [
+        {"loudness_l1_db": x, "f0_l1_semitones": x / 10, "f0_outlier": False}
+        for x in loudness_l1_db
+    ]
+
+
+def test_intervals_are_those_of_the_normal_distribution():
+    """Of the mean of many examples the percentile bootstrap comes to mean and 1.96 deviations."""
+    values = np.random.default_rng(0).normal(5.0, 1.0, 400)
+    found = evaluate.intervals(rows_of(values))
+    expected = values.mean() + 1.96 * values.std() / 20 * np.array([-1, 1])
+    np.testing.assert_allclose(found["loudness_l1_db"], expected, atol=0.02)
+    np.testing.assert_allclose(found["loudness_l1"], expected / 80, atol=0.02 / 80)
+    np.testing.assert_allclose(found["f0_l1_semitones"], expected / 10, atol=0.002)
+    assert found == evaluate.intervals(rows_of(values))  # to the digit
+
+
+def test_intervals_where_there_is_no_spread():
+    assert evaluate.intervals(rows_of([2.0, 2.0]))["loudness_l1_db"] == (2.0, 2.0)
+    assert np.isnan(evaluate.intervals(rows_of([2.0]))["loudness_l1_db"]).all()
+    lost = [{"loudness_l1_db": 1.0, "f0_l1_semitones": np.nan, "f0_outlier": True}] * 3
+    assert np.isnan(evaluate.intervals(lost)["f0_l1_semitones"]).all()
+    assert evaluate.intervals(lost)["f0_outliers"] == (1.0, 1.0)
+
+
+def test_an_instrument_plays_the_same_each_time():
+    instrument = tiny_instrument.build()
+    examples = {
+        "audio": np.stack([tone(220)] * 2),
+        "f0_hz": np.full((2, 250), 220.0),
+        "loudness_db": np.full((2, 250), -20.0),
+    }
+    once, again = (list(evaluate.resynthesize(instrument, examples)) for _ in range(2))
+    for (_, one, seconds), (_, other, _) in zip(once, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert seconds > 0
+    assert (once[0][1] != once[1][1]).any()  # but its noise goes on
