@@ -78,6 +78,7 @@ class Shipped:
       configuration: In `helpers/gin`.
       sample_rate: Hz.
       folder: Within the one of all bundles: what is not to be played in notebook 3 has its own.
+      gains_db: As `training.train` takes them.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Shipped:
     configuration: str = "small"
     sample_rate: int = config.SAMPLE_RATE
     folder: str = "."
+    gains_db: tuple = (0.0, 0.0)
 
 
 MANY = ("flute", "instruments", "tenor_saxophone", "violin")
@@ -95,8 +97,8 @@ TABLE = (
     Shipped("flute", ("flute",), 6400, 16),
     Shipped("tenor_saxophone", ("tenor_saxophone",), 6400, 16),
     Shipped("trumpet", ("trumpet",), 6400, 16),
-    Shipped("violin_44k", ("violin",), 3600, 45, sample_rate=44100),
-    Shipped("autoencoder", MANY, 6000, 30, configuration="autoencoder"),
+    Shipped("violin_44k", ("violin",), 2400, 40, sample_rate=44100),
+    Shipped("autoencoder", MANY, 6000, 30, configuration="autoencoder", gains_db=(-12.0, 3.0)),
     Shipped("wavernn", MANY, 2100, 30, configuration="wavernn", folder="baselines"),
 )
 
@@ -122,7 +124,14 @@ def train(shipped, recordings, folder, runs=RUNS):
     gathered = _gather(recordings, run / "recordings")
     examples = _examples(gathered, run / "dataset", instrument)
     clock = _Clock(run / "clock.json")
-    history = training.train(instrument, examples, run / "training", shipped.steps, report=clock)
+    history = training.train(
+        instrument,
+        examples,
+        run / "training",
+        shipped.steps,
+        report=clock,
+        gains_db=shipped.gains_db,
+    )
     if not history.step or history.step[-1] < shipped.steps:
         return None
     scores = evaluate.resynthesis(instrument, examples.heldout)

@@ -83,9 +83,7 @@ def means(rows):
       loudness_l1_db, loudness_l1 (the same as a share of 80 dB), f0_l1_semitones (without the
       outliers), f0_outliers (share of examples).
     """
-    loudness_l1_db, f0_l1, outliers = (
-        float(np.mean(values)) if len(values) else float("nan") for values in _by_metric(rows)
-    )
+    loudness_l1_db, f0_l1, outliers = map(_mean, _by_metric(rows))
     return {
         "loudness_l1_db": loudness_l1_db,
         "loudness_l1": loudness_l1_db / LOUDNESS_RANGE_DB,
@@ -94,38 +92,64 @@ def means(rows):
     }
 
 
-def intervals(rows):
-    """How sure `means` are: their 95 % percentile bootstrap intervals (Efron 1979) over examples.
+def intervals(rows, n_together=1):
+    """How sure `means` are: 95 % intervals.
+
+    Those of the L1s are percentile bootstrap intervals (Efron 1979), that of the outliers is exact
+    (Clopper and Pearson 1934): none in ten examples does not say that there are none.
+
+    Args:
+      rows: Of `compare`.
+      n_together: Rows, one after another, that have an example in common: drawn together.
 
     Returns:
       As `means`, with (lower end, upper end) of each; NaN with fewer than two examples.
     """
-    loudness_l1_db, f0_l1, outliers = map(_interval, _by_metric(rows))
+    loudness_l1_db, f0_l1, outliers = (
+        values.reshape(-1, n_together) for values in _by_metric(rows)
+    )
+    loudness_l1_db = _bootstrapped(loudness_l1_db)
+    n_lost = int(np.any(outliers, axis=1).sum())
     return {
         "loudness_l1_db": loudness_l1_db,
         "loudness_l1": tuple(end / LOUDNESS_RANGE_DB for end in loudness_l1_db),
-        "f0_l1_semitones": f0_l1,
-        "f0_outliers": outliers,
+        "f0_l1_semitones": _bootstrapped(f0_l1),
+        "f0_outliers": tuple(scipy.stats.binomtest(n_lost, len(outliers)).proportion_ci()),
     }
 
 
 def _by_metric(rows):
-    """Loudness L1 of all examples, F0 L1 of those that can be compared, and which are outliers."""
-    f0_l1 = [row["f0_l1_semitones"] for row in rows if not row["f0_outlier"]]
+    """Loudness L1, F0 L1 (NaN for outliers), and whether it is one, of all rows."""
+    outliers = np.array([row["f0_outlier"] for row in rows], float)
+    f0_l1 = np.array([row["f0_l1_semitones"] for row in rows])
     return (
-        [row["loudness_l1_db"] for row in rows],
-        [value for value in f0_l1 if np.isfinite(value)],  # NaN: nothing to compare
-        [float(row["f0_outlier"]) for row in rows],
+        np.array([row["loudness_l1_db"] for row in rows]),
+        np.where(outliers, np.nan, f0_l1),
+        outliers,
     )
 
 
-def _interval(values):
+def _mean(values, axis=None):
+    """Without NaN: there is nothing to compare in them."""
+    there = np.isfinite(values)
+    n_there = np.sum(there, axis=axis)
+    with np.errstate(invalid="ignore"):
+        mean = np.sum(np.where(there, values, 0.0), axis=axis) / n_there
+    return float(mean) if axis is None else mean
+
+
+def _bootstrapped(values):
+    """The interval of the mean of values [n_examples, n_together]."""
+    values = values[np.isfinite(values).any(axis=1)]
     if len(values) < 2:
         return float("nan"), float("nan")
-    if min(values) == max(values):  # which SciPy warns of
-        return float(values[0]), float(values[0])
-    generator = np.random.default_rng(0)
+    if np.nanmin(values) == np.nanmax(values):  # which SciPy warns of
+        return float(np.nanmin(values)), float(np.nanmin(values))
     found = scipy.stats.bootstrap(
-        (values,), np.mean, method="percentile", n_resamples=RESAMPLES, random_state=generator
+        (np.arange(len(values)),),
+        lambda drawn, axis: _mean(values[drawn], axis=(-2, -1)),
+        method="percentile",
+        n_resamples=RESAMPLES,
+        random_state=np.random.default_rng(0),
     )
     return tuple(map(float, found.confidence_interval))

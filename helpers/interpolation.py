@@ -17,9 +17,9 @@ KINDS = ("reconstruction", "loudness", "f0", "z")
 
 
 def pairs(n_examples, n_partners=3):
-    """Each example with the next few, around the end: [(first, second), ...]."""
+    """Each example with the next few, around the end: [(first, second), ...], by their first."""
     steps = range(1, min(n_partners, n_examples - 1) + 1)
-    return [(i, (i + step) % n_examples) for step in steps for i in range(n_examples)]
+    return [(i, (i + step) % n_examples) for i in range(n_examples) for step in steps]
 
 
 def heard(instrument, examples):
@@ -28,11 +28,14 @@ def heard(instrument, examples):
     Returns:
       A list of (`Features`, z [n_frames, z_dims]); z is None for an instrument without.
     """
-    rates = instrument.sample_rate, instrument.frame_rate
-    return [
-        (features.extract(audio, *rates), instrument.encode(audio) if instrument.z_dims else None)
-        for audio in examples["audio"]
-    ]
+    found = []
+    for audio in examples["audio"]:
+        n_frames = len(audio) // instrument.hop_size  # as examples have them: none at the very end
+        curves = features.extract(audio, instrument.sample_rate, instrument.frame_rate)
+        cut = {name: getattr(curves, name)[:n_frames] for name in features.CURVES}
+        z = instrument.encode(audio)[:n_frames] if instrument.z_dims else None
+        found.append((replace(curves, **cut), z))
+    return found
 
 
 def asked(kind, first, second):
@@ -77,8 +80,8 @@ def evaluate_pairs(instrument, examples, n_partners=3):
       n_partners: See `pairs`.
 
     Returns:
-      Kind to a list of what `evaluate.compare` found of each pair. Of "reconstruction", of each
-      example: it has no other.
+      Kind to a list of what `evaluate.compare` found of each of `pairs`. Of "reconstruction", of
+      each example: it has no other.
     """
     tf.random.get_global_generator().reset_from_seed(0)  # the same noise at each call
     sounds = heard(instrument, examples)

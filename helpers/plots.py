@@ -165,6 +165,21 @@ def above_one_another(sounds, sample_rate, f0_hz=None, frame_rate=None):
     return fig, axes
 
 
+def learning_curves(curves):
+    """Held-out losses of several trainings beside one another, each on an axis of its own.
+
+    Args:
+      curves: Title to a list of [step, loss].
+    """
+    fig, axes = plt.subplots(1, len(curves), figsize=(WIDTH, 2.6), layout="constrained")
+    axes = np.atleast_1d(axes)
+    for ax, (title, points) in zip(axes, curves.items(), strict=True):
+        ax.plot(*zip(*points, strict=True), color=ORANGE, marker=".")
+        ax.set(title=title, xlabel="step", ylabel="held-out loss")
+        ax.grid(axis="y", alpha=0.3)
+    return fig, axes
+
+
 def bars(table, of, metrics):
     """Figures from here, with their intervals, beside those that are quoted.
 
@@ -190,12 +205,23 @@ def bars(table, of, metrics):
             ax.bar(places, rows[metric], width=0.38, color=color, label=by)
             ends = [np.abs(rows[metric] - rows[f"{metric}_{end}"]) for end in ("low", "high")]
             ax.errorbar(places, rows[metric], yerr=ends, fmt="none", ecolor="black", capsize=3)
-            for place, value in zip(places, rows[metric], strict=True):
-                ax.annotate(f"{value:.3f}", (place, value), (0, 2), textcoords="offset points")
+            tops = rows[f"{metric}_high"].fillna(rows[metric])  # figures stand above the whiskers
+            for place, value, top in zip(places, rows[metric], tops, strict=True):
+                if np.isfinite(value):
+                    ax.annotate(
+                        f"{value:.3f}",
+                        (place, top),
+                        (0, 3),
+                        textcoords="offset points",
+                        ha="center",
+                        fontsize="small",
+                    )
         ax.set_xticks(range(len(groups)), groups)
+        ax.margins(y=0.1)
         ax.set(title=title, ylim=(0, None))
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].legend(frameon=False)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return fig, axes[0]
 
 

@@ -20,6 +20,7 @@ from helpers import audio as sound
 from helpers import config, evaluate, features, interpolation, model, pitch, plots
 from helpers.errors import InputError
 from helpers.files import replacing
+from helpers.tensorflow_import import tf
 
 AUTOENCODER = config.CHECKPOINTS / "autoencoder"
 WAVERNN = config.CHECKPOINTS / "baselines" / "wavernn"
@@ -44,10 +45,13 @@ DEFINITIONS = """\
 Loudness L1: mean difference of the A-weighted loudness, as a share of its range of 80 dB. F0 L1:
 mean difference of f0 in semitones, in frames where the original's confidence is at least 0.85 and
 both have a pitch, without the outliers. F0 outliers: share of examples whose pitch is lost or more
-than 12 semitones off. In brackets, 95 % bootstrap intervals over the examples. Both sounds are
-tracked by CREPE (tiny); the column pYIN has F0 L1 once more, both tracked by librosa's pYIN.
+than 12 semitones off. Both sounds are tracked by CREPE (tiny); where there is a column pYIN, it has
+F0 L1 once more, both tracked by librosa's pYIN.
 Interpolation: one feature goes from one clip's to another's over the clip; what is heard is
-compared with what was asked for."""
+compared with what was asked for. Of a moving f0, in frames where both clips have a pitch, with the
+lower of their confidences.
+In brackets, 95 % intervals: of the L1s bootstrapped over the clips, of the outliers exact.
+Rows that are "quoted" were measured by others, of their models on their data."""
 
 
 def heldout_clips(folder=None):
@@ -91,10 +95,11 @@ def resynthesis_table(instruments, examples, with_pyin=False):
 def interpolation_table(instrument, examples, n_partners=3):
     """Table 2: what becomes of loudness and f0 when one feature is moved, beside what is quoted."""
     rows = []
+    n_clips = len(examples["audio"])
     for kind, of_pairs in interpolation.evaluate_pairs(instrument, examples, n_partners).items():
         quoted = zip(METRICS, QUOTED_INTERPOLATION[kind], strict=False)
         rows.append({"interpolated": kind, "by": QUOTED} | dict(quoted))
-        rows.append({"interpolated": kind, "by": "here"} | _summary(of_pairs))
+        rows.append({"interpolated": kind, "by": "here"} | _summary(of_pairs, n_clips))
     return pd.DataFrame(rows)
 
 
@@ -136,7 +141,7 @@ def _measured(instrument, examples, with_pyin):
         if with_pyin:
             pair = (_by_pyin(one, curves) for one, curves in ((audio, original), (played, copy)))
             by_pyin.append(evaluate.compare(*pair))
-    found = _summary(rows)
+    found = _summary(rows, len(rows))
     if with_pyin:
         found["f0_l1_pyin"] = evaluate.means(by_pyin)["f0_l1_semitones"]
     return found | {
@@ -162,9 +167,9 @@ def _by_pyin(audio, curves):
     return replace(curves, **cut | {"f0_hz": f0_hz[:n_frames]})
 
 
-def _summary(rows):
+def _summary(rows, n_clips):
     found = {"examples": len(rows)}
-    means, intervals = evaluate.means(rows), evaluate.intervals(rows)
+    means, intervals = evaluate.means(rows), evaluate.intervals(rows, len(rows) // n_clips)
     for metric in METRICS:
         found[metric] = means[metric]
         found[f"{metric}_low"], found[f"{metric}_high"] = intervals[metric]
@@ -177,6 +182,7 @@ def interpolated_sounds(instrument, examples, first, second):
     Returns:
       Title to audio, and title to f0 in Hz.
     """
+    tf.random.get_global_generator().reset_from_seed(0)  # the same noise at each call
     sounds = interpolation.heard(instrument, {"audio": examples["audio"][[first, second]]})
     names = [examples["name"][i] for i in (first, second)]
     audio = {
@@ -202,10 +208,10 @@ def main(arguments=None):
             "WaveRNN": model.load(WAVERNN),
             "DDSP autoencoder": model.load(AUTOENCODER),
         }
+        examples = heldout_clips()
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    examples = heldout_clips()
     autoencoder = instruments["DDSP autoencoder"]
     resynthesis = resynthesis_table(instruments, examples, with_pyin=True)
     interpolations = interpolation_table(autoencoder, examples)

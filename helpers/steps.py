@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from helpers import features
 from helpers.tensorflow_import import tf
 
 CLIP_SECONDS = 2.0
@@ -15,8 +16,11 @@ INPUTS = ("audio", "f0_hz", "loudness_db")
 HELDOUT_EXAMPLES = 32  # at most, so that evaluations take no longer with more data
 
 
-def draw_batch(instrument, examples, seed, step):
-    """The batch of one step, as arrays: random clips of 2 s from random examples."""
+def draw_batch(instrument, examples, seed, step, gains_db=(0.0, 0.0)):
+    """The batch of one step, as arrays: random clips of 2 s from random examples.
+
+    Each is made louder or softer by a random gain between those given, the sound as its loudness.
+    """
     random = np.random.default_rng([seed, step])
     n_examples, n_frames = examples["f0_hz"].shape
     length = min(n_frames, int(CLIP_SECONDS * instrument.frame_rate))
@@ -30,7 +34,16 @@ def draw_batch(instrument, examples, seed, step):
             for row, start in zip(rows, starts, strict=True)
         ]
         batch[name] = np.stack(clips)
+    if any(gains_db):
+        _change_gain(batch, random.uniform(*gains_db, [BATCH_SIZE, 1]).astype(np.float32))
     return batch
+
+
+def _change_gain(batch, gains_db):
+    batch["audio"] = batch["audio"] * 10.0 ** (gains_db / 20.0)
+    loudness_db, floor_db = batch["loudness_db"], features.FLOORS_DB[features.PROFILE]
+    changed_db = np.maximum(loudness_db + gains_db, floor_db)
+    batch["loudness_db"] = np.where(loudness_db <= floor_db, floor_db, changed_db)
 
 
 def heldout_batches(examples):

@@ -41,6 +41,7 @@ def train(
     seed=0,
     report=None,
     strategy=None,
+    gains_db=(0.0, 0.0),
 ):
     """Trains an instrument to play what its features were taken from, and keeps checkpoints.
 
@@ -65,6 +66,8 @@ def train(
       report: Called with a `history.Progress` after each evaluation.
       strategy: A `tf.distribute.Strategy` in whose scope the instrument was built; it spreads each
         batch over its devices. The current one if None.
+      gains_db: The least and the most that a clip is made louder by, at random. Good for an
+        instrument with z, which tells the timbre, so that loudness need only tell the level.
 
     Returns:
       The `history.History` from the first step on.
@@ -76,7 +79,8 @@ def train(
     """
     strategy = strategy or tf.distribute.get_strategy()
     _check(instrument, dataset.statistics, steps, strategy)
-    run = _Run(instrument, dataset, Path(folder), steps, learning_rate, seed, report, strategy)
+    steps_of = steps, learning_rate, seed, gains_db
+    run = _Run(instrument, dataset, Path(folder), *steps_of, report, strategy)
     instrument.statistics, instrument.card = dataset.statistics, {}
     with Logs(Path(folder) / "logs", run.steps.done + 1) as run.logs:
         try:
@@ -102,8 +106,20 @@ def strategy():
 class _Run:
     """One call of `train`."""
 
-    def __init__(self, instrument, dataset, folder, n_steps, learning_rate, seed, report, strategy):
-        self._instrument, self._dataset, self._seed = instrument, dataset, seed
+    def __init__(
+        self,
+        instrument,
+        dataset,
+        folder,
+        n_steps,
+        learning_rate,
+        seed,
+        gains_db,
+        report,
+        strategy,
+    ):
+        self._instrument, self._dataset = instrument, dataset
+        self._seed, self._gains_db = seed, gains_db
         self._n_steps, self._learning_rate, self._report = n_steps, learning_rate, report
         self._heldout = heldout_batches(dataset.heldout)
         self._original = np.array(dataset.heldout["audio"][0])
@@ -178,9 +194,8 @@ class _Run:
         """The batches from a step on, each drawn while the step before it is trained."""
 
         def draw(step):
-            return self.steps.spread(
-                draw_batch(self._instrument, self._dataset.train, self._seed, step)
-            )
+            drawn_from = self._instrument, self._dataset.train, self._seed
+            return self.steps.spread(draw_batch(*drawn_from, step, self._gains_db))
 
         with ThreadPoolExecutor(1) as thread:
             coming = thread.submit(draw, first)

@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "checkpoints": set(),
     "history": set(),
     "logs": set(),
-    "steps": set(),
+    "steps": {"features"},
     "training": {"dataset", "model", "evaluate", "checkpoints", "history", "logs", "steps"},
     "evaluate": {"features"},
     "interpolation": {"evaluate", "pitch"},

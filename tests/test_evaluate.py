@@ -193,7 +193,23 @@ def test_intervals_where_there_is_no_spread():
     assert np.isnan(evaluate.intervals(rows_of([2.0]))["loudness_l1_db"]).all()
     lost = [{"loudness_l1_db": 1.0, "f0_l1_semitones": np.nan, "f0_outlier": True}] * 3
     assert np.isnan(evaluate.intervals(lost)["f0_l1_semitones"]).all()
-    assert evaluate.intervals(lost)["f0_outliers"] == (1.0, 1.0)
+
+
+def test_none_in_ten_is_no_proof_that_there_are_none():
+    """The exact ends for 0 of n are 0 and 1 - 0.025 ** (1 / n)."""
+    low, high = evaluate.intervals(rows_of(range(10)))["f0_outliers"]
+    assert (low, high) == (0.0, pytest.approx(1 - 0.025**0.1))
+
+
+def test_rows_of_one_example_are_drawn_together():
+    """Three copies of each row tell no more than one does, where drawn apart they would seem to."""
+    values = np.random.default_rng(0).normal(5.0, 1.0, 40)
+    once = evaluate.intervals(rows_of(values))
+    thrice = evaluate.intervals(rows_of(np.repeat(values, 3)), n_together=3)
+    for metric, ends in thrice.items():
+        assert ends == pytest.approx(once[metric])
+    apart = evaluate.intervals(rows_of(np.repeat(values, 3)))["loudness_l1_db"]
+    assert np.ptp(apart) < 0.7 * np.ptp(once["loudness_l1_db"])
 
 
 def test_an_instrument_plays_the_same_each_time():

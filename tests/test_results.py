@@ -101,6 +101,13 @@ def test_bars_are_as_high_as_their_figures():
     plt.close(fig)
 
 
+def test_learning_curves_are_drawn_as_they_are():
+    fig, axes = plots.learning_curves({"one": [[1, 5.0], [2, 4.0]], "other": [[3, 2.0]]})
+    assert [ax.get_title() for ax in axes] == ["one", "other"]
+    assert axes[0].lines[0].get_xydata().tolist() == [[1, 5.0], [2, 4.0]]
+    plt.close(fig)
+
+
 def test_sounds_between_two_clips(instrument, examples):
     sounds, f0_hz = results.interpolated_sounds(instrument, examples, 0, 1)
     assert len(sounds) == 5 and list(sounds) == list(f0_hz)

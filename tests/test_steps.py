@@ -6,7 +6,7 @@ import tensorflow as tf
 import tiny_training
 from tiny_training import EXAMPLES, FRAME_RATE, HOP_SIZE
 
-from helpers import steps
+from helpers import features, steps
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,26 @@ def test_batches_reach_all_there_is(instrument):
         [steps.draw_batch(instrument, examples, 0, s)["f0_hz"] for s in range(500)]
     )
     assert {*examples["f0_hz"][:, 0], *examples["f0_hz"][:, -1]} <= {*seen.ravel()}
+
+
+def test_a_louder_clip_has_the_loudness_that_it_has(instrument):
+    """Measured anew: of a tone, and of digital silence, which no gain makes louder."""
+    tone = np.sin(2 * np.pi * 440 * np.arange(4 * 16000) / 16000).astype(np.float32)
+    audio = np.stack([0.1 * tone, 0.0 * tone])
+    examples = {
+        "audio": audio,
+        "f0_hz": np.full((2, 500), 440.0, np.float32),
+        "loudness_db": np.stack([features.loudness(x, 16000)[:500] for x in audio]),
+    }
+    peaks = []
+    for step in range(20):
+        batch = steps.draw_batch(instrument, examples, 0, step, gains_db=(-12.0, 3.0))
+        for x, loudness_db in zip(batch["audio"], batch["loudness_db"], strict=True):
+            found = features.loudness(x, 16000)[:250]
+            np.testing.assert_allclose(found[4:-4], loudness_db[4:-4], atol=0.05)
+            peaks.append(np.abs(x).max())
+    gains_db = 20 * np.log10(np.array([peak for peak in peaks if peak > 0]) / 0.1)
+    assert len(gains_db) < len(peaks) and -12.01 < min(gains_db) < -10 and 1 < max(gains_db) < 3.01
 
 
 @pytest.mark.parametrize(

@@ -80,10 +80,10 @@ def stop_at(step, monkeypatch):
     """Has the stop button pressed while a step is prepared."""
     draw_batch = training.draw_batch
 
-    def stopped(instrument, examples, seed, at):
+    def stopped(instrument, examples, seed, at, gains_db):
         if at == step:
             raise KeyboardInterrupt
-        return draw_batch(instrument, examples, seed, at)
+        return draw_batch(instrument, examples, seed, at, gains_db)
 
     monkeypatch.setattr(training, "draw_batch", stopped)
 
