@@ -25,7 +25,7 @@ from helpers.tensorflow_import import tf
 AUTOENCODER = config.CHECKPOINTS / "autoencoder"
 WAVERNN = config.CHECKPOINTS / "baselines" / "wavernn"
 CLIPS = config.DATA / "instruments"
-PAIR = 9, 7  # of the clips, to be seen and heard: oohs sung, that become a trumpet
+PAIR = 9, 0  # of the clips, to be seen and heard: oohs sung, and a saxophone
 PYIN_RANGE_HZ = (55.0, 2200.0)
 # As the brief of this project quotes them, from others' models on others' data.
 QUOTED = "quoted, their data"

@@ -111,7 +111,10 @@ class WaveRnn(ddsp.training.models.Autoencoder):
             draws = tf.random.get_global_generator().uniform(
                 [FRAMES_AT_ONCE, self.hop_size, batch_size]
             )
-            played, state = self._sample(gates[first : first + FRAMES_AT_ONCE + 1], draws, *state)
+            with tf.device("CPU:0"):  # a GPU is no quicker at what is small and one by one
+                played, state = self._sample(
+                    gates[first : first + FRAMES_AT_ONCE + 1], draws, *state
+                )
             blocks.append(played)
         classes = tf.concat(blocks, axis=0)[: n_frames * self.hop_size]
         return tf.transpose(from_classes(classes))
@@ -150,17 +153,20 @@ class WaveRnn(ddsp.training.models.Autoencoder):
         Returns:
           The classes [n hop_size, batch], and the GRU's state and the class at their end.
         """
-        weights = self.sample_to_gates.embeddings, self.recurrent.kernel, self.recurrent.bias
+        layers_of = self.recurrent, self.hidden, self.odds
+        (kernel, bias), hidden, odds = ([tf.identity(w) for w in x.weights] for x in layers_of)
+        embeddings = tf.identity(self.sample_to_gates.embeddings)
 
         def step(before, now):
             state, last = before
             frame, draw = now
-            frame += tf.gather(weights[0], last)
-            update, _, candidate, _ = gates_of(frame, tf.matmul(state, weights[1]) + weights[2])
+            frame += tf.gather(embeddings, last)
+            update, _, candidate, _ = gates_of(frame, tf.matmul(state, kernel) + bias)
             state = candidate + update * (state - candidate)
-            odds = tf.nn.softmax(self.odds(self.hidden(state)))
-            passed = tf.cumsum(odds, axis=-1) < draw[:, tf.newaxis]
-            return state, tf.math.count_nonzero(passed[:, :-1], axis=-1, dtype=tf.int32)
+            heard = tf.nn.relu(tf.matmul(state, hidden[0]) + hidden[1])
+            passed = tf.cumsum(tf.nn.softmax(tf.matmul(heard, odds[0]) + odds[1]), axis=-1)
+            passed = passed[:, :-1] < draw[:, tf.newaxis]
+            return state, tf.math.count_nonzero(passed, axis=-1, dtype=tf.int32)
 
         draws = tf.reshape(draws, [-1, last.shape[0]])
         states, classes = tf.scan(step, (self._between(gates), draws), (state, last))
