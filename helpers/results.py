@@ -190,7 +190,7 @@ def interpolated_sounds(instrument, examples, first, second):
     }
     f0_hz = {name: curves.f0_hz for name, (curves, _) in zip(names, sounds, strict=True)}
     for kind in interpolation.KINDS[1:]:
-        title = f"{names[0]} with the {kind} of {names[1]}, more and more"
+        title = f"{names[0]}, taking on the {kind} of {names[1]}"
         curves, z = interpolation.asked(kind, *sounds)
         audio[title], f0_hz[title] = interpolation.play(instrument, curves, z), curves.f0_hz
     return audio, f0_hz
