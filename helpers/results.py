@@ -120,6 +120,8 @@ def as_text(table):
     for column, (title, form) in columns.items():
         if column in table:
             shown[title] = ["" if np.isnan(x) else form.format(x) for x in table[column]]
+            if column == "f0_l1_pyin":
+                shown.loc[(table["by"] == "here") & table[column].isna(), title] = "all lost"
     return shown
 
 
