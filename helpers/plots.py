@@ -61,7 +61,9 @@ def spectrogram(
         aspect="auto",
         vmin=-RANGE_DB,
         vmax=0,
-        cmap="magma",
+        # Steps of 2 dB and pixels without shades between: less than half the bytes as a PNG.
+        cmap=plt.get_cmap("magma", round(RANGE_DB / 2)),
+        interpolation="nearest",
     )
     if colorbar:
         fig.colorbar(image, ax=ax, label="level (dB)", pad=0.01, ticks=[-80, -60, -40, -20, 0])
