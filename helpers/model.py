@@ -45,8 +45,8 @@ def build(config="small", sample_rate=SAMPLE_RATE, bindings=(), precision="float
     """Builds an untrained instrument.
 
     Args:
-      config: Name of a file in `helpers/gin`, without its ending: "small", "autoencoder" (with z)
-        or "ddsp" (Google's).
+      config: Name of a file in `helpers/gin`, without its ending: "small", "dry" (without a
+        room), "autoencoder" (dry, with z), "ddsp" (Google's) or "wavernn" (the baseline).
       sample_rate: Hz: 16000, 24000, 32000, 44100 or 48000. Frames a second, harmonics, noise
         bands, reverb and loss follow from it (`instrument.scale`).
       bindings: gin bindings that override the file's, in its numbers for 16 kHz, such as
