@@ -245,9 +245,11 @@ def test_only_decoder_and_encoder_are_in_half_precision():
     z = half.network.encoder({**batch, "f0_scaled": tf.zeros([1, 25, 1])})["z"]
     controls = half.network.decoder({**ones(("ld_scaled", 1), ("f0_scaled", 1), ("z", 3))})
     assert {z.dtype, controls["amps"].dtype} == {tf.bfloat16}
+    with_room = model.build("small", bindings=SMALL, precision="mixed_bfloat16")
+    reverb = with_room.network(batch, training=True)["reverb"]
     outputs, losses = half.network(batch, training=True, return_losses=True)
-    for name in ("harmonic", "filtered_noise", "add", "reverb"):
-        assert {t.dtype for t in tf.nest.flatten(outputs[name])} == {tf.float32}, name
+    for part in (outputs["harmonic"], outputs["filtered_noise"], outputs["add"], reverb):
+        assert {t.dtype for t in tf.nest.flatten(part)} == {tf.float32}
     assert losses["total_loss"].dtype == tf.float32
     # The pitch itself goes past the decoder: in half precision 440 Hz would be 440 to 442.
     np.testing.assert_array_equal(outputs["harmonic"]["controls"]["f0_hz"], 440.0)

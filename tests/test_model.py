@@ -100,7 +100,7 @@ def test_the_configurations_that_ship_are_allowed(instrument):
 @pytest.mark.parametrize(
     "asked, said",
     [
-        ({"config": "large"}, "'large'.*autoencoder, ddsp, small"),
+        ({"config": "large"}, "'large'.*autoencoder, ddsp, dry, small, wavernn"),
         ({"config": "shared/curves_to_sound"}, "'shared/curves_to_sound'"),
         ({"sample_rate": 22050}, "22050.*16000, 24000, 32000, 44100, 48000"),
         ({"precision": "float16"}, "'float16'.*mixed_float16"),
