@@ -8,8 +8,8 @@
 Loudness L1 and F0 L1 on held-out audio by step. `draw` measures on this machine, in turns, how
 long a step takes, ddsp's own step for Google's configuration, and draws docs/quality.png by
 minutes. So Google's curve is that of its configuration and settings (4 clips of 4 s, Adam at
-3e-4), computed by our engine, whose losses are ddsp's (train_step.py --curve), on the clock of
-ddsp itself.
+3e-4), computed by our engine, whose loss for given weights is ddsp's (tests/test_instrument.py),
+on the clock of ddsp itself.
 """
 
 import argparse
