@@ -147,7 +147,9 @@ class Instrument:
 
     @functools.cached_property
     def _decode(self):
-        return compiled(self._controls)
+        # TensorFlow knows functions by their code: it would take this method of several instruments
+        # for one that is compiled over and over, and warn of that at the fifth.
+        return compiled(functools.partial(self._controls))
 
     def _controls(self, f0_hz, loudness_db, z, state):
         curves = self.network.preprocessor({"f0_hz": f0_hz, "loudness_db": loudness_db})

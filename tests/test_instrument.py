@@ -333,3 +333,11 @@ def test_as_google_s_own(ours, googles):
     np.testing.assert_allclose(played, expected, atol=1e-3 * np.abs(expected).max())
     loss, expected_loss = (float(one["total_loss"]) for one in (losses, expected_losses))
     assert loss == pytest.approx(expected_loss, rel=1e-4)
+
+
+def test_many_instruments_are_played_without_a_warning(caplog):
+    """Each is compiled once: TensorFlow warns where one is, over and over."""
+    for _ in range(7):
+        instrument = model.build("small", bindings=SMALL)
+        instrument.decode(np.full(4, 440.0), np.full(4, -30.0))
+    assert "retracing" not in caplog.text
