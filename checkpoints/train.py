@@ -204,7 +204,7 @@ def _curve(history):
     """Held-out loss by step, of some evenly spaced evaluations."""
     every = -(-len(history.step) // POINTS_OF_CURVE)
     pairs = list(zip(history.step, history.heldout_loss, strict=True))
-    return [[step, round(loss, 3)] for step, loss in pairs[::-1][::every][::-1]]
+    return [[step, round(loss, 3)] for step, loss in pairs[-1::-every][::-1]]
 
 
 def _save(instrument, heldout, folder):

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections import deque
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import librosa
@@ -65,6 +65,10 @@ class Features:
     def voiced(self):
         """True where a pitch sounds. Shape [n_frames]."""
         return np.isfinite(self.f0_hz)
+
+    def cut(self, n_frames):
+        """The first frames."""
+        return replace(self, **{name: getattr(self, name)[:n_frames] for name in CURVES})
 
 
 def extract(
@@ -178,11 +182,16 @@ def loudness(audio, sample_rate, frame_rate=FRAME_RATE):
     spectrum = librosa.stft(
         audio, n_fft=N_FFT, hop_length=hop_size(sample_rate, frame_rate), pad_mode="constant"
     )
-    frequencies_hz = librosa.fft_frequencies(sr=sample_rate, n_fft=N_FFT)
-    weights_db = librosa.A_weighting(frequencies_hz.clip(1.0))  # at 0 Hz its logarithm has no value
+    weights_db = a_weighting_db(sample_rate, N_FFT)
     power = np.mean(np.abs(spectrum) ** 2 * librosa.db_to_power(weights_db)[:, None], axis=0)
     floor = librosa.db_to_power(LOUDNESS_FLOOR_DB)
     return (10.0 * np.log10(np.maximum(power, floor))).astype(np.float32)
+
+
+def a_weighting_db(sample_rate, n_fft):
+    """A-weighting of the bins of a spectrum of real samples, in dB. Shape [1 + n_fft // 2]."""
+    frequencies_hz = librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft)
+    return librosa.A_weighting(frequencies_hz.clip(1.0))  # at 0 Hz its logarithm has no value
 
 
 def loudness_before(audio, sample_rate, frame_rate=FRAME_RATE):
@@ -199,8 +208,7 @@ def loudness_before(audio, sample_rate, frame_rate=FRAME_RATE):
       loudness_db: Shape [1 + n_samples // hop].
     """
     hop = hop_size(sample_rate, frame_rate)
-    frequencies_hz = librosa.fft_frequencies(sr=sample_rate, n_fft=N_FFT_BEFORE)
-    weights_db = librosa.A_weighting(frequencies_hz.clip(1.0)) - REFERENCE_BEFORE_DB
+    weights_db = a_weighting_db(sample_rate, N_FFT_BEFORE) - REFERENCE_BEFORE_DB
     spectrum = librosa.stft(audio, n_fft=N_FFT_BEFORE, hop_length=hop, pad_mode="constant")
     spectrum_db = 20.0 * np.log10(np.maximum(np.abs(spectrum), 1e-20)) + weights_db[:, None]
     floor_db = FLOORS_DB[PROFILE_BEFORE]

@@ -4,12 +4,11 @@ import gin
 import librosa
 import numpy as np
 
+from helpers import features
+from helpers.config import SAMPLE_RATE
 from helpers.ddsp_import import ddsp
 from helpers.tensorflow_import import tf
 from helpers.xla import compiled
-
-LOUDNESS_WINDOW_SECONDS = 0.032  # that of the features
-LOUDNESS_FLOOR_DB = -80.0
 
 
 @gin.register
@@ -44,7 +43,7 @@ class FusedSpectralLoss(ddsp.losses.Loss):
         self.logmag_weight = logmag_weight
         self.loudness_weight = loudness_weight
         self.sample_rate = sample_rate
-        window = LOUDNESS_WINDOW_SECONDS * sample_rate
+        window = features.N_FFT * sample_rate / SAMPLE_RATE
         self._loudness_size = min(fft_sizes, key=lambda size: abs(size - window))
         self._value_and_slopes = compiled(self._differentiate)
 
@@ -78,11 +77,10 @@ class FusedSpectralLoss(ddsp.losses.Loss):
         return value, spectra * tf.cast(slopes, spectra.dtype)
 
     def _loudness_db(self, magnitudes):
-        frequencies_hz = librosa.fft_frequencies(sr=self.sample_rate, n_fft=self._loudness_size)
-        weights_db = librosa.A_weighting(frequencies_hz.clip(1.0))
+        weights_db = features.a_weighting_db(self.sample_rate, self._loudness_size)
         weights = librosa.db_to_power(weights_db).astype(np.float32)
         power = tf.reduce_mean(tf.square(magnitudes) * weights, axis=-1)
-        floor = librosa.db_to_power(LOUDNESS_FLOOR_DB)
+        floor = librosa.db_to_power(features.LOUDNESS_FLOOR_DB)
         return tf.math.log(tf.maximum(power, floor)) * np.float32(10.0 / np.log(10.0))
 
     def _difference(self, target, value):

@@ -58,8 +58,8 @@ def heldout_clips(folder=None):
     """The clips that ship to test models with, or those of a folder, as the examples of a dataset.
 
     Returns:
-      audio [n_clips, n_samples], f0_hz and loudness_db [n_clips, n_frames], as for training, and
-      the names of the clips.
+      audio [n_clips, n_samples], f0_hz and loudness_db [n_clips, n_frames], as for training; the
+      `Features` that these are from, and the names of the clips.
     """
     paths = sound.find(folder or CLIPS)
     audio = [sound.load(path, config.SAMPLE_RATE)[0] for path in paths]
@@ -71,6 +71,7 @@ def heldout_clips(folder=None):
         "audio": audio,
         "f0_hz": np.stack([pitch.fill_unvoiced(one.f0_hz)[:n_frames] for one in curves]),
         "loudness_db": np.stack([one.loudness_db[:n_frames] for one in curves]),
+        "features": curves,
         "name": [path.stem.replace("_", " ") for path in paths],
     }
 
@@ -83,12 +84,14 @@ def resynthesis_table(instruments, examples, with_pyin=False):
       examples: Of `heldout_clips`.
       with_pyin: Track f0 by pYIN as well, which takes seconds for each sound.
     """
-    rows = []
+    rows, by_pyin = [], None
+    if with_pyin:
+        by_pyin = list(map(_by_pyin, examples["audio"], examples["features"]))
     for name, instrument in instruments.items():
         if name in QUOTED_RESYNTHESIS:
             quoted = zip(METRICS, QUOTED_RESYNTHESIS[name], strict=True)
             rows.append({"model": name, "by": QUOTED} | dict(quoted))
-        rows.append({"model": name, "by": "here"} | _measured(instrument, examples, with_pyin))
+        rows.append({"model": name, "by": "here"} | _measured(instrument, examples, by_pyin))
     return pd.DataFrame(rows)
 
 
@@ -133,19 +136,20 @@ def _with_interval(row, metric):
     return text if np.isnan(low) else f"{text} ({low:.3f} to {high:.3f})"
 
 
-def _measured(instrument, examples, with_pyin):
+def _measured(instrument, examples, by_pyin):
     rates = instrument.sample_rate, instrument.frame_rate
-    rows, by_pyin, seconds = [], [], []
-    for audio, played, took in evaluate.resynthesize(instrument, examples):
-        original, copy = features.extract(audio, *rates), features.extract(played, *rates)
+    rows, copies, seconds = [], [], []
+    resynthesized = evaluate.resynthesize(instrument, examples)
+    for original, (_, played, took) in zip(examples["features"], resynthesized, strict=True):
+        copy = features.extract(played, *rates)
         rows.append(evaluate.compare(original, copy))
+        copies.append((played, copy))
         seconds.append(took * instrument.sample_rate / len(played))
-        if with_pyin:
-            pair = (_by_pyin(one, curves) for one, curves in ((audio, original), (played, copy)))
-            by_pyin.append(evaluate.compare(*pair))
     found = _summary(rows, len(rows))
-    if with_pyin:
-        found["f0_l1_pyin"] = evaluate.means(by_pyin)["f0_l1_semitones"]
+    if by_pyin:
+        pairs = zip(by_pyin, copies, strict=True)
+        rows = [evaluate.compare(original, _by_pyin(*copy)) for original, copy in pairs]
+        found["f0_l1_pyin"] = evaluate.means(rows)["f0_l1_semitones"]
     return found | {
         "parameters": instrument.parameters,
         "training_minutes": instrument.card.get("training", {}).get("minutes", np.nan),
@@ -165,8 +169,7 @@ def _by_pyin(audio, curves):
         hop_length=config.SAMPLE_RATE // curves.frame_rate,
     )
     n_frames = min(len(f0_hz), len(curves.f0_hz))
-    cut = {name: getattr(curves, name)[:n_frames] for name in features.CURVES}
-    return replace(curves, **cut | {"f0_hz": f0_hz[:n_frames]})
+    return replace(curves.cut(n_frames), f0_hz=f0_hz[:n_frames])
 
 
 def _summary(rows, n_clips):
@@ -187,9 +190,7 @@ def interpolated_sounds(instrument, examples, first, second):
     tf.random.get_global_generator().reset_from_seed(0)  # the same noise at each call
     sounds = interpolation.heard(instrument, {"audio": examples["audio"][[first, second]]})
     names = [examples["name"][i] for i in (first, second)]
-    audio = {
-        f"{name}": examples["audio"][i] for name, i in zip(names, (first, second), strict=True)
-    }
+    audio = dict(zip(names, examples["audio"][[first, second]], strict=True))
     f0_hz = {name: curves.f0_hz for name, (curves, _) in zip(names, sounds, strict=True)}
     for kind in interpolation.KINDS[1:]:
         title = f"{names[0]}, taking on the {kind} of {names[1]}"

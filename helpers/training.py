@@ -79,8 +79,17 @@ def train(
     """
     strategy = strategy or tf.distribute.get_strategy()
     _check(instrument, dataset.statistics, steps, strategy)
-    steps_of = steps, learning_rate, seed, gains_db
-    run = _Run(instrument, dataset, Path(folder), *steps_of, report, strategy)
+    run = _Run(
+        instrument,
+        dataset,
+        Path(folder),
+        steps,
+        learning_rate,
+        seed,
+        gains_db,
+        report,
+        strategy,
+    )
     instrument.statistics, instrument.card = dataset.statistics, {}
     with Logs(Path(folder) / "logs", run.steps.done + 1) as run.logs:
         try:
@@ -194,8 +203,9 @@ class _Run:
         """The batches from a step on, each drawn while the step before it is trained."""
 
         def draw(step):
-            drawn_from = self._instrument, self._dataset.train, self._seed
-            return self.steps.spread(draw_batch(*drawn_from, step, self._gains_db))
+            examples = self._dataset.train
+            batch = draw_batch(self._instrument, examples, self._seed, step, self._gains_db)
+            return self.steps.spread(batch)
 
         with ThreadPoolExecutor(1) as thread:
             coming = thread.submit(draw, first)

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "synths": {"ddsp_import", "xla"},
     "gru": {"xla"},
     "networks": {"ddsp_import", "gru", "xla"},
-    "losses": {"ddsp_import", "xla"},
+    "losses": {"ddsp_import", "features", "xla"},
     "encoders": {"gru", "ddsp_import"},
     "wavernn": {"gru", "ddsp_import"},
     "untrusted": set(),
