@@ -88,6 +88,7 @@ class Studio:
         path.parent.mkdir(parents=True, exist_ok=True)
         instrument, *second = self._player.instruments
         options |= {"second": second[0] if second else None, "room": self._room}
+        options["heard"] = self.audio, self.curves
         transfer.transfer_file(self._clip, path, instrument, settings, overwrite, **options)
         return path
 

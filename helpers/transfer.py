@@ -81,7 +81,9 @@ def transfer(audio, sample_rate, instrument, settings=Settings(), **options):
     return played
 
 
-def transfer_file(source, target, instrument, settings=Settings(), overwrite=False, **options):
+def transfer_file(
+    source, target, instrument, settings=Settings(), overwrite=False, heard=None, **options
+):
     """Plays a sound file of any format, rate and length on an instrument, in bounded memory.
 
     Args:
@@ -89,6 +91,8 @@ def transfer_file(source, target, instrument, settings=Settings(), overwrite=Fal
       target: Path of the result, .wav or .flac; its metadata say what made it.
       instrument, settings, options: As for `transfer`.
       overwrite: Replace a file that is there.
+      heard: The recording at the instrument's rate, [n_samples], and its `Features`, where they
+        are known already.
 
     Returns:
       What was done to fit the recording to the instrument, in a sentence.
@@ -101,8 +105,10 @@ def transfer_file(source, target, instrument, settings=Settings(), overwrite=Fal
     if target.exists() and not overwrite:
         raise InputError(f"{target} is there already: choose another name, or have it overwritten.")
     task = _Task(instrument, settings, **options)
-    ((_, heard),) = task.listen([source])
-    return task.write(source, heard, target)
+    if heard is None:
+        ((_, file),) = task.listen([source])
+        heard = file.result()
+    return task.write(source, *heard, target)
 
 
 def transfer_folder(
@@ -133,9 +139,9 @@ def transfer_folder(
     task = _Task(instrument, settings, **options)
     left = [path for path in targets if targets[path].exists() and not overwrite]
     batch = Batch({}, {}, left)
-    for path, heard in task.listen([path for path in targets if path not in left]):
+    for path, file in task.listen([path for path in targets if path not in left]):
         try:
-            batch.played[path] = task.write(path, heard, targets[path])
+            batch.played[path] = task.write(path, *file.result(), targets[path])
         except InputError as error:
             batch.passed_over[path] = str(error)
     return batch
@@ -175,9 +181,8 @@ class _Task:
     def adjust(self, curves):
         return adjust(curves, self.instrument.statistics, self.settings)
 
-    def write(self, source, heard, target):
-        """Writes what is played for a file that was `heard`; says what was done in a sentence."""
-        audio, curves = heard.result()
+    def write(self, source, audio, curves, target):
+        """Writes what is played for a file that was heard; says what was done in a sentence."""
         adjusted = self.adjust(curves)
         sample_rate = self.instrument.sample_rate
         new_rate = sound.rate_of(source) if self.keep_rate else sample_rate

@@ -9,7 +9,7 @@ from dataclasses import fields
 import ipywidgets
 import matplotlib.pyplot as plt
 
-from helpers import config, model, plots, widgets
+from helpers import config, model, plots, transfer, widgets
 from helpers.errors import InputError
 from helpers.settings import Settings
 from helpers.studio import Studio
@@ -218,7 +218,13 @@ def _room_chooser():
     folder = config.UPLOADS / "rooms"
     paths = sorted(folder.glob("[!.]*"))
     own = "the instrument's recordings"
-    return widgets.Chooser(paths, folder, widgets.SOUNDS, title="Room from", none=own)
+    return widgets.Chooser(
+        paths, folder, widgets.SOUNDS, title="Room from", none=own, check=_check_room
+    )
+
+
+def _check_room(path):
+    transfer.load_room(path, config.SAMPLE_RATE)
 
 
 def _control(setting):

@@ -102,7 +102,7 @@ def test_a_room_takes_the_place_of_the_instruments(bundles, clip, tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".wav", ".flac"])
-def test_the_result_is_saved_with_what_made_it(bundles, clip, tmp_path, ending):
+def test_the_result_is_saved_with_what_made_it(bundles, clip, counted, tmp_path, ending):
     one = studio.Studio()
     one.choose(clip, bundles[0])
     settings = Settings(semitones=3)
@@ -114,3 +114,4 @@ def test_the_result_is_saved_with_what_made_it(bundles, clip, tmp_path, ending):
     with soundfile.SoundFile(path) as file:
         assert '"semitones": 3' in file.comment
         np.testing.assert_allclose(file.read(), played, atol=0.01 * np.abs(played).max() + 1e-4)
+    assert counted["extract"] == 1  # saving listens no second time

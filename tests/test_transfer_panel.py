@@ -158,6 +158,13 @@ def test_of_an_upload_that_is_no_instrument_nothing_is_left(panel):
     np.testing.assert_array_equal(heard(panel)[1], result)
 
 
+def test_of_an_upload_that_is_no_room_nothing_is_left(panel):
+    upload(panel.rooms, "letter.wav", b"words")
+    assert panel.rooms.path is None
+    assert "letter.wav" in words(panel)
+    assert not list((config.UPLOADS / "rooms").iterdir())
+
+
 def test_save_writes_the_result_and_offers_it(panel):
     panel.controls["octaves"].value = 1
     button(panel, "Save").click()
