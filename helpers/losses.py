@@ -1,5 +1,7 @@
 """ddsp's multi-scale spectral loss (Engel et al., ICLR 2020), faster and for any sample rate."""
 
+import functools
+
 import gin
 import librosa
 import numpy as np
@@ -45,7 +47,10 @@ class FusedSpectralLoss(ddsp.losses.Loss):
         self.sample_rate = sample_rate
         window = features.N_FFT * sample_rate / SAMPLE_RATE
         self._loudness_size = min(fft_sizes, key=lambda size: abs(size - window))
-        self._value_and_slopes = compiled(self._differentiate)
+        # One for each size: TensorFlow warns of a function that is compiled for many shapes.
+        self._value_and_slopes = {
+            size: compiled(functools.partial(self._differentiate)) for size in fft_sizes
+        }
 
     def call(self, target_audio, audio):
         """Loss of audio [batch, n_samples] against a target of the same shape."""
@@ -56,7 +61,7 @@ class FusedSpectralLoss(ddsp.losses.Loss):
 
         @tf.custom_gradient
         def loss_of(audio):
-            value, slopes = self._value_and_slopes(target, spectra(audio, size))
+            value, slopes = self._value_and_slopes[size](target, spectra(audio, size))
             return value, lambda upstream: upstream * _add_up(slopes, size, audio.shape[1])
 
         return loss_of(audio)
