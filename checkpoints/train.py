@@ -97,7 +97,7 @@ TABLE = (
     Shipped("flute", ("flute",), 6400, 29),
     Shipped("tenor_saxophone", ("tenor_saxophone",), 6400, 29),
     Shipped("trumpet", ("trumpet",), 6400, 29),
-    Shipped("violin_44k", ("violin",), 700, 10, configuration="dry", sample_rate=44100),
+    Shipped("violin_44k", ("violin",), 2400, 32, sample_rate=44100),
     Shipped("autoencoder", MANY, 6000, 30, configuration="autoencoder", gains_db=(-12.0, 3.0)),
     Shipped("wavernn", MANY, 2100, 42, configuration="wavernn", folder="baselines"),
 )
