@@ -78,6 +78,7 @@ def extract(
     crepe_model="tiny",
     progress=False,
     profile=PROFILE,
+    refined=True,
 ):
     """The `Features` of a clip: 1 + n_samples // hop frames, centred.
 
@@ -88,6 +89,7 @@ def extract(
       crepe_model: CREPE's size for the pitch.
       progress: Show a progress bar.
       profile: What loudness is, as an instrument's statistics name it (`feature_profile`).
+      refined: Correct CREPE's pitch by the phases of the harmonics (`pitch.refine`).
 
     Raises:
       InputError: A frame would not be a whole number of samples at 16 kHz, or there is no such
@@ -100,6 +102,8 @@ def extract(
     f0_hz, confidence = pitch.track(
         audio, SAMPLE_RATE, frame_rate, model=crepe_model, progress=progress
     )
+    if refined:
+        f0_hz = pitch.refine(audio, f0_hz, SAMPLE_RATE, frame_rate)
     loudness_db = loudness(audio, SAMPLE_RATE, frame_rate)
     quiet = loudness_db < loudness_db.max() + QUIETEST_VOICED_DB
     unvoiced = (confidence < VOICED_CONFIDENCE) | quiet

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from tqdm.auto import tqdm
 
-from helpers import evaluate, features, pitch
+from helpers import evaluate, pitch
 from helpers.tensorflow_import import tf
 
 KINDS = ("reconstruction", "loudness", "f0", "z")
@@ -31,7 +31,7 @@ def heard(instrument, examples):
     found = []
     for audio in examples["audio"]:
         n_frames = len(audio) // instrument.hop_size  # as examples have them: none at the very end
-        curves = features.extract(audio, instrument.sample_rate, instrument.frame_rate)
+        curves = evaluate.listen(audio, instrument.sample_rate, instrument.frame_rate)
         z = instrument.encode(audio)[:n_frames] if instrument.z_dims else None
         found.append((curves.cut(n_frames), z))
     return found
@@ -91,6 +91,6 @@ def evaluate_pairs(instrument, examples, n_partners=3):
     for kind, (first, second) in tqdm(tasks, desc="interpolating", unit="sound"):
         curves, z = asked(kind, sounds[first], sounds[second])
         played = play(instrument, curves, z)
-        found = features.extract(played, instrument.sample_rate, instrument.frame_rate)
+        found = evaluate.listen(played, instrument.sample_rate, instrument.frame_rate)
         rows[kind].append(evaluate.compare(curves, found))
     return rows

@@ -8,6 +8,9 @@ from helpers import crepe
 FURTHEST_GLIDE = 11  # bins of 20 cents, from one frame to the next
 LOG_JUMP = np.log(1e-6 / crepe.N_BINS)  # to any other bin; outweighs a glide after three frames
 LEAST_ACTIVATION = 1e-3
+WINDOW_SECONDS = 0.064  # of a harmonic: a frame of CREPE's
+FURTHEST_CENTS = 50.0  # that refining moves a pitch
+HARMONICS = (4, 10, 20)  # looked at in each round: high ones tell more, of a pitch nearly known
 
 
 def track(audio, sample_rate, frame_rate, model="tiny", progress=False):
@@ -29,6 +32,48 @@ def track(audio, sample_rate, frame_rate, model="tiny", progress=False):
     cents = crepe.to_local_average_cents(activation, _melody(activation))
     f0_hz = 10.0 * 2.0 ** (cents / 1200.0)
     return f0_hz.astype(np.float32), activation.max(axis=1)
+
+
+def refine(audio, f0_hz, sample_rate, frame_rate):
+    """Corrects f0 that is nearly known, by how fast the phases of the harmonics turn.
+
+    CREPE's pitch is a few cents off, and smooths a vibrato. That is little for the ear, but not for
+    the twentieth harmonic, of which a model then hears noise. Here the sound is turned back by the
+    phase of each harmonic as f0 has it (heterodyning); what turns on is the error. The harmonics'
+    errors are averaged by least squares, weighted by their power (instantaneous frequency:
+    Flanagan and Golden 1966; of harmonics: Abe et al. 1995).
+
+    Args:
+      audio: Shape [n_samples].
+      f0_hz: Shape [n_frames], without NaN; frames are centred, the first at 0 s.
+      sample_rate: Hz.
+      frame_rate: Frames a second.
+
+    Returns:
+      f0_hz: float32, shape [n_frames], at most 50 cents from what it was.
+    """
+    hop, window = sample_rate // frame_rate, np.hanning(round(WINDOW_SECONDS * sample_rate))
+    window = window.astype(np.float32)
+    # Between two frames, before the first and after the last: half a hop from each.
+    first = -(len(window) // 2 + hop // 2)
+    times = np.arange(first, first + len(window) + len(f0_hz) * hop)
+    padded = np.zeros(len(times), np.complex64)
+    padded[-first:][: len(audio)] = audio[: len(times) + first]
+    near_hz = np.outer(2.0 ** (np.array([-1, 1]) * FURTHEST_CENTS / 1200), f0_hz)
+    for n_harmonics in HARMONICS:
+        per_sample_hz = np.interp(times, np.arange(len(f0_hz)) * hop, f0_hz)
+        back = np.exp(-2j * np.pi * np.cumsum(per_sample_hz / sample_rate)).astype(np.complex64)
+        turned, error, weights = padded, 0.0, 1e-12
+        for k in range(1, n_harmonics + 1):
+            turned = turned * back
+            amplitudes = sliding_window_view(turned, len(window))[::hop] @ window
+            advance = amplitudes[1:] * amplitudes[:-1].conj()
+            power = np.abs(advance) * ((k + 0.5) * f0_hz < sample_rate / 2)
+            error = error + k * power * np.angle(advance)
+            weights = weights + k**2 * power
+        correction_hz = error / weights * frame_rate / (2 * np.pi)
+        f0_hz = np.clip(f0_hz + correction_hz, *near_hz)
+    return f0_hz.astype(np.float32)
 
 
 def fill_unvoiced(f0_hz):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny_instrument
 
-from helpers import evaluate
+from helpers import evaluate, pitch
 from helpers.features import Features
 
 FRAME_RATE = 125
@@ -27,6 +27,14 @@ def original():
 
 def changed(curves, **curves_of):
     return dataclasses.replace(curves, **curves_of)
+
+
+def test_f0_is_crepes_own():
+    """As others measured it; what is learned from is refined."""
+    f0_hz = 440 * 2 ** (0.5 * np.sin(2 * np.pi * 5 * np.arange(8000) / 16000) / 12)
+    audio = np.sin(2 * np.pi * np.cumsum(f0_hz) / 16000).astype(np.float32)
+    by_crepe, _ = pitch.track(audio, 16000, FRAME_RATE)
+    np.testing.assert_array_equal(evaluate.listen(audio, 16000, FRAME_RATE).f0_hz, by_crepe)
 
 
 def test_the_same_is_perfect(original):

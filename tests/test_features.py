@@ -148,10 +148,10 @@ def test_a_frame_is_centred_on_its_time():
 def test_the_pitch_of_a_tone_and_of_nothing_after_it(f0_hz, n_harmonics):
     parts = [tone(f0_hz, 1.0, n_harmonics), silence(0.5), noise(0.5, -70)]
     curves = features.extract(np.concatenate(parts), SAMPLE_RATE)
-    inside = slice(4, 120)  # CREPE hears 32 ms on either side of a frame's centre
+    inside = slice(5, 119)  # up to 36 ms on either side of a frame's centre are heard
     off_cents = 1200 * np.log2(curves.f0_hz[inside] / f0_hz)
     assert curves.voiced[inside].all()
-    assert np.abs(off_cents).max() < 10
+    assert np.abs(off_cents).max() < 3  # CREPE alone is up to 10 off
     assert not curves.voiced[130:].any() and np.isnan(curves.f0_hz[130:]).all()
 
 

@@ -86,6 +86,47 @@ def test_a_short_slip_is_ironed_out_and_a_leap_is_kept():
     assert (path[:40] == 100).all() and (path[40:] == 160).all()
 
 
+def vibrato(f0_hz, depth_cents=25, n_samples=SAMPLE_RATE):
+    times_s = np.arange(n_samples) / SAMPLE_RATE
+    return f0_hz * 2 ** (depth_cents / 1200 * np.sin(2 * np.pi * 5.5 * times_s))
+
+
+@pytest.mark.parametrize("frame_rate", [100, 125, 250])
+@pytest.mark.parametrize("f0_hz", [82.0, 220.0, 440.0, 1500.0])
+def test_a_refined_vibrato_is_within_2_cents(f0_hz, frame_rate):
+    true_hz = vibrato(f0_hz)
+    audio = harmonic_tone(true_hz)
+    true_hz = true_hz[:: SAMPLE_RATE // frame_rate]
+    nearly_hz = f0_hz * np.full(len(true_hz) + 1, 2 ** (15 / 1200))  # no vibrato, and 15 cents up
+    refined_hz = pitch.refine(audio, nearly_hz, SAMPLE_RATE, frame_rate)
+    assert refined_hz.dtype == np.float32 and refined_hz.shape == nearly_hz.shape
+    inside = slice(frame_rate // 20, -frame_rate // 20)
+    assert np.abs(cents(refined_hz[:-1], true_hz))[inside].max() < 2.5
+
+
+def test_refining_helps_crepe_in_noise():
+    true_hz = vibrato(440.0, n_samples=2 * SAMPLE_RATE)
+    noise = np.random.default_rng(0).standard_normal(len(true_hz))
+    audio = harmonic_tone(true_hz) + 0.05 * noise.astype(np.float32)  # 10 dB below
+    tracked_hz, _ = pitch.track(audio, SAMPLE_RATE, FRAME_RATE)
+    refined_hz = pitch.refine(audio, tracked_hz, SAMPLE_RATE, FRAME_RATE)
+    before, after = (
+        np.median(np.abs(cents(f0_hz[:-1], true_hz[::HOP_SIZE])))
+        for f0_hz in (tracked_hz, refined_hz)
+    )
+    assert after < 1.0 < 2.0 < before
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 100, 8000])
+def test_a_pitch_that_nothing_confirms_stays_near(n_samples):
+    noise = np.random.default_rng(0).standard_normal(n_samples).astype(np.float32)
+    f0_hz = np.full(1 + n_samples // HOP_SIZE, 330.0)
+    for audio in (noise, np.zeros_like(noise)):
+        refined_hz = pitch.refine(audio, f0_hz, SAMPLE_RATE, FRAME_RATE)
+        assert np.abs(cents(refined_hz, f0_hz)).max() <= 50.01
+    np.testing.assert_allclose(refined_hz, f0_hz)  # in silence
+
+
 def test_gaps_take_a_straight_line_in_pitch():
     f0_hz = np.array([110, np.nan, np.nan, 880, np.nan, 440], np.float32)
     filled = pitch.fill_unvoiced(f0_hz)
