@@ -10,6 +10,7 @@ LOG_JUMP = np.log(1e-6 / crepe.N_BINS)  # to any other bin; outweighs a glide af
 LEAST_ACTIVATION = 1e-3
 WINDOW_SECONDS = 0.064  # of a harmonic: a frame of CREPE's
 FURTHEST_CENTS = 50.0  # that refining moves a pitch
+FRAMES_AT_ONCE = 1000  # so that memory stays the same for any length
 HARMONICS = (4, 10, 20)  # looked at in each round: high ones tell more, of a pitch nearly known
 
 
@@ -52,28 +53,38 @@ def refine(audio, f0_hz, sample_rate, frame_rate):
     Returns:
       f0_hz: float32, shape [n_frames], at most 50 cents from what it was.
     """
-    hop, window = sample_rate // frame_rate, np.hanning(round(WINDOW_SECONDS * sample_rate))
-    window = window.astype(np.float32)
-    # Between two frames, before the first and after the last: half a hop from each.
-    first = -(len(window) // 2 + hop // 2)
-    times = np.arange(first, first + len(window) + len(f0_hz) * hop)
-    padded = np.zeros(len(times), np.complex64)
-    padded[-first:][: len(audio)] = audio[: len(times) + first]
+    hop, n_window = sample_rate // frame_rate, round(WINDOW_SECONDS * sample_rate)
+    # Each frame is looked at half a hop before its centre and half a hop after it.
+    before = n_window // 2 + hop // 2
+    audio = audio[: len(f0_hz) * hop]
+    audio = np.pad(audio, (before, len(f0_hz) * hop + n_window - before - len(audio)))
     near_hz = np.outer(2.0 ** (np.array([-1, 1]) * FURTHEST_CENTS / 1200), f0_hz)
     for n_harmonics in HARMONICS:
-        per_sample_hz = np.interp(times, np.arange(len(f0_hz)) * hop, f0_hz)
-        back = np.exp(-2j * np.pi * np.cumsum(per_sample_hz / sample_rate)).astype(np.complex64)
-        turned, error, weights = padded, 0.0, 1e-12
-        for k in range(1, n_harmonics + 1):
-            turned = turned * back
-            amplitudes = sliding_window_view(turned, len(window))[::hop] @ window
-            advance = amplitudes[1:] * amplitudes[:-1].conj()
-            power = np.abs(advance) * ((k + 0.5) * f0_hz < sample_rate / 2)
-            error = error + k * power * np.angle(advance)
-            weights = weights + k**2 * power
-        correction_hz = error / weights * frame_rate / (2 * np.pi)
-        f0_hz = np.clip(f0_hz + correction_hz, *near_hz)
+        errors_hz = []
+        for first in range(0, len(f0_hz), FRAMES_AT_ONCE):
+            n_frames = min(FRAMES_AT_ONCE, len(f0_hz) - first)
+            samples = np.arange(first * hop, (first + n_frames) * hop + n_window)
+            curve_hz = np.interp(samples - before, hop * np.arange(len(f0_hz)), f0_hz)
+            turning = _turning(audio[samples], curve_hz / sample_rate, n_window, hop, n_harmonics)
+            errors_hz.append(turning * frame_rate)
+        f0_hz = np.clip(f0_hz + np.concatenate(errors_hz), *near_hz)
     return f0_hz.astype(np.float32)
+
+
+def _turning(audio, f0, n_window, hop, n_harmonics):
+    """By how many cycles a hop a sound turns beyond its f0 [n_samples], in cycles a sample."""
+    back = np.exp(-2j * np.pi * np.cumsum(f0)).astype(np.complex64)
+    centres = f0[n_window // 2 + hop // 2 :: hop]
+    window = np.hanning(n_window).astype(np.float32)
+    turned, turning, weights = audio, 0.0, 1e-12
+    for k in range(1, n_harmonics + 1):
+        turned = turned * back
+        amplitudes = sliding_window_view(turned, n_window)[::hop] @ window
+        advance = amplitudes[1:] * amplitudes[:-1].conj()
+        power = np.abs(advance) * ((k + 0.5) * centres[: len(advance)] < 0.5)
+        turning = turning + k * power * np.angle(advance)
+        weights = weights + k**2 * power
+    return turning / weights / (2 * np.pi)
 
 
 def fill_unvoiced(f0_hz):

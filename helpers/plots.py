@@ -145,7 +145,7 @@ def losses(history, ax=None):
     ax.plot(history.step, history.train_loss, color=GREY, marker=".", label="training")
     ax.plot(history.step, history.heldout_loss, color=ORANGE, marker=".", label="held out")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set(xlabel="step", ylabel="spectral loss")
+    ax.set(xlabel="step", ylabel="loss")
     ax.grid(axis="y", alpha=0.3)
     ax.legend(loc="upper right")
     return fig, ax
