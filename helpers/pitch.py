@@ -56,8 +56,8 @@ def refine(audio, f0_hz, sample_rate, frame_rate):
     hop, n_window = sample_rate // frame_rate, round(WINDOW_SECONDS * sample_rate)
     # Each frame is looked at half a hop before its centre and half a hop after it.
     before = n_window // 2 + hop // 2
-    audio = audio[: len(f0_hz) * hop]
-    audio = np.pad(audio, (before, len(f0_hz) * hop + n_window - before - len(audio)))
+    end = len(f0_hz) * hop + n_window - before
+    audio = np.pad(audio[:end], (before, max(0, end - len(audio))))
     near_hz = np.outer(2.0 ** (np.array([-1, 1]) * FURTHEST_CENTS / 1200), f0_hz)
     for n_harmonics in HARMONICS:
         errors_hz = []

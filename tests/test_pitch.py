@@ -117,12 +117,13 @@ def test_refining_helps_crepe_in_noise():
     assert after < 1.0 < 2.0 < before
 
 
+@pytest.mark.parametrize("frame_rate", [10, 125, 1000])
 @pytest.mark.parametrize("n_samples", [0, 1, 100, 8000])
-def test_a_pitch_that_nothing_confirms_stays_near(n_samples):
+def test_a_pitch_that_nothing_confirms_stays_near(n_samples, frame_rate):
     noise = np.random.default_rng(0).standard_normal(n_samples).astype(np.float32)
-    f0_hz = np.full(1 + n_samples // HOP_SIZE, 330.0)
+    f0_hz = np.full(1 + n_samples * frame_rate // SAMPLE_RATE, 330.0)
     for audio in (noise, np.zeros_like(noise)):
-        refined_hz = pitch.refine(audio, f0_hz, SAMPLE_RATE, FRAME_RATE)
+        refined_hz = pitch.refine(audio, f0_hz, SAMPLE_RATE, frame_rate)
         assert np.abs(cents(refined_hz, f0_hz)).max() <= 50.01
     np.testing.assert_allclose(refined_hz, f0_hz)  # in silence
 
