@@ -15,8 +15,8 @@ LOUDNESS_RANGE_DB = 80.0
 RESAMPLES = 9999  # of the bootstrap
 
 
-def listen(audio, sample_rate, frame_rate):
-    """The `Features` that the metrics are of: their f0 is CREPE's own, not refined."""
+def measure(audio, sample_rate, frame_rate):
+    """The `Features` that the metrics compare: their f0 is CREPE's own, not refined."""
     return features.extract(audio, sample_rate, frame_rate, refined=False)
 
 
@@ -75,7 +75,7 @@ def resynthesis(instrument, examples):
     rates = instrument.sample_rate, instrument.frame_rate
     return means(
         [
-            compare(listen(audio, *rates), listen(played, *rates))
+            compare(measure(audio, *rates), measure(played, *rates))
             for audio, played, _ in resynthesize(instrument, examples)
         ]
     )

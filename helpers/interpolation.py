@@ -31,7 +31,7 @@ def heard(instrument, examples):
     found = []
     for audio in examples["audio"]:
         n_frames = len(audio) // instrument.hop_size  # as examples have them: none at the very end
-        curves = evaluate.listen(audio, instrument.sample_rate, instrument.frame_rate)
+        curves = evaluate.measure(audio, instrument.sample_rate, instrument.frame_rate)
         z = instrument.encode(audio)[:n_frames] if instrument.z_dims else None
         found.append((curves.cut(n_frames), z))
     return found
@@ -91,6 +91,6 @@ def evaluate_pairs(instrument, examples, n_partners=3):
     for kind, (first, second) in tqdm(tasks, desc="interpolating", unit="sound"):
         curves, z = asked(kind, sounds[first], sounds[second])
         played = play(instrument, curves, z)
-        found = evaluate.listen(played, instrument.sample_rate, instrument.frame_rate)
+        found = evaluate.measure(played, instrument.sample_rate, instrument.frame_rate)
         rows[kind].append(evaluate.compare(curves, found))
     return rows

@@ -66,7 +66,7 @@ def heldout_clips(folder=None):
     n_frames = min(map(len, audio)) * config.FRAME_RATE // config.SAMPLE_RATE
     n_samples = n_frames * config.SAMPLE_RATE // config.FRAME_RATE
     audio = np.stack([one[:n_samples] for one in audio])
-    curves = [evaluate.listen(one, config.SAMPLE_RATE, config.FRAME_RATE) for one in audio]
+    curves = [evaluate.measure(one, config.SAMPLE_RATE, config.FRAME_RATE) for one in audio]
     return {
         "audio": audio,
         "f0_hz": np.stack([pitch.fill_unvoiced(one.f0_hz)[:n_frames] for one in curves]),
@@ -141,7 +141,7 @@ def _measured(instrument, examples, by_pyin):
     rows, copies, seconds = [], [], []
     resynthesized = evaluate.resynthesize(instrument, examples)
     for original, (_, played, took) in zip(examples["features"], resynthesized, strict=True):
-        copy = evaluate.listen(played, *rates)
+        copy = evaluate.measure(played, *rates)
         rows.append(evaluate.compare(original, copy))
         copies.append((played, copy))
         seconds.append(took * instrument.sample_rate / len(played))

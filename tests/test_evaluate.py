@@ -34,7 +34,7 @@ def test_f0_is_crepes_own():
     f0_hz = 440 * 2 ** (0.5 * np.sin(2 * np.pi * 5 * np.arange(8000) / 16000) / 12)
     audio = np.sin(2 * np.pi * np.cumsum(f0_hz) / 16000).astype(np.float32)
     by_crepe, _ = pitch.track(audio, 16000, FRAME_RATE)
-    np.testing.assert_array_equal(evaluate.listen(audio, 16000, FRAME_RATE).f0_hz, by_crepe)
+    np.testing.assert_array_equal(evaluate.measure(audio, 16000, FRAME_RATE).f0_hz, by_crepe)
 
 
 def test_the_same_is_perfect(original):

@@ -65,7 +65,7 @@ def test_pyin_is_librosas():
     """On a sound whose f0 jumps by a semitone."""
     f0_hz = np.repeat([220.0, 220.0 * 2 ** (1 / 12)], 8000)
     audio = np.sin(2 * np.pi * np.cumsum(f0_hz) / 16000).astype(np.float32)
-    curves = results.evaluate.listen(audio, 16000, 125)
+    curves = results.evaluate.measure(audio, 16000, 125)
     found = results._by_pyin(audio, curves).f0_hz
     assert 12 * np.log2(found[100] / found[25]) == pytest.approx(1.0, abs=0.1)
 

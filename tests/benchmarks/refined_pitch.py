@@ -1,6 +1,6 @@
 """What refining CREPE's pitch is good for: cents on tones, and the sound of high harmonics.
 
-    python tests/benchmarks/refined_pitch.py recording.flac ... --instruments violin FOLDER ...
+    python tests/benchmarks/refined_pitch.py recording.flac ... --instruments violin ...
 
 First tones with vibrato, whose pitch is known. Then, of each recording's first 20 s, the share of
 the power around its harmonics that follows them to within 12 Hz, in three bands: as CREPE's pitch
@@ -18,7 +18,7 @@ import scipy.signal
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from helpers import audio as sound  # noqa: E402
-from helpers import config, evaluate, features, pitch, transfer  # noqa: E402
+from helpers import config, evaluate, model, pitch  # noqa: E402
 
 SAMPLE_RATE, FRAME_RATE = config.SAMPLE_RATE, config.FRAME_RATE
 HOP = SAMPLE_RATE // FRAME_RATE
@@ -31,7 +31,7 @@ NARROW_SECONDS, WIDE_SECONDS = 0.128, 0.008  # Hann windows: 12 Hz and 190 Hz to
 def main():
     options = _options()
     print(_tones().to_string(index=False, float_format="{:.2f}".format), "\n")
-    instruments = {name: transfer.load(_path(name)) for name in options.instruments}
+    instruments = {name: model.load(config.CHECKPOINTS / name) for name in options.instruments}
     for path in options.recordings:
         print(path)
         print(_shares(path, instruments).to_string(float_format="{:.2f}".format), "\n")
@@ -59,16 +59,16 @@ def _tones():
 
 def _shares(path, instruments):
     audio = sound.load(path, SAMPLE_RATE)[0][: round(SECONDS * SAMPLE_RATE)]
-    by_crepe = evaluate.listen(audio, SAMPLE_RATE, FRAME_RATE)
-    refined = features.extract(audio, SAMPLE_RATE, FRAME_RATE)
-    sure = by_crepe.voiced & (by_crepe.confidence >= evaluate.SURE_CONFIDENCE)
-    refined_hz = pitch.fill_unvoiced(refined.f0_hz)
+    curves = evaluate.measure(audio, SAMPLE_RATE, FRAME_RATE)
+    sure = curves.voiced & (curves.confidence >= evaluate.SURE_CONFIDENCE)
+    crepe_hz = pitch.fill_unvoiced(curves.f0_hz)
+    refined_hz = pitch.refine(audio, crepe_hz, SAMPLE_RATE, FRAME_RATE)
     rows = {
-        "recording, by CREPE": _share(audio, pitch.fill_unvoiced(by_crepe.f0_hz), sure),
+        "recording, by CREPE": _share(audio, crepe_hz, sure),
         "recording, refined": _share(audio, refined_hz, sure),
     }
     for name, instrument in instruments.items():
-        played = instrument.play(refined_hz, refined.loudness_db)[: len(audio)]
+        played = instrument.play(refined_hz, curves.loudness_db)[: len(audio)]
         rows[name] = _share(played, refined_hz, sure)
     return pd.DataFrame(rows, index=[f"{low} to {high} Hz" for low, high in BANDS_HZ]).T
 
@@ -95,16 +95,11 @@ def _smooth(values, seconds):
     return scipy.signal.oaconvolve(values, window / window.sum(), mode="same")
 
 
-def _path(name):
-    shipped = config.CHECKPOINTS / name
-    return shipped if shipped.exists() else name
-
-
 def _options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recordings", nargs="*", help="sound files of one instrument")
     parser.add_argument(
-        "--instruments", nargs="*", default=[], help="names or folders of bundles at 16 kHz"
+        "--instruments", nargs="*", default=[], help="names in checkpoints/, at 16 kHz"
     )
     return parser.parse_args()
 
