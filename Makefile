@@ -28,7 +28,7 @@ lab: .venv/installed
 	$(BIN)/jupyter lab notebooks
 
 results: .venv/installed
-	$(BIN)/python -m helpers.results
+	$(BIN)/python -m helpers.evaluation
 
 notebooks: .venv/installed
 	$(BIN)/python notebooks/run.py --in-place

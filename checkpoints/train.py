@@ -23,11 +23,14 @@ import matplotlib.pyplot as plt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from helpers import audio as sound  # noqa: E402
-from helpers import config, dataset, evaluate, model, plots, training  # noqa: E402
-from helpers.errors import InputError  # noqa: E402
-from helpers.files import replacing, replacing_folder  # noqa: E402
-from helpers.tensorflow_import import tf  # noqa: E402
+from helpers import config, plots
+from helpers.analysis import audio as sound
+from helpers.errors import InputError
+from helpers.evaluation import metrics
+from helpers.files import replacing, replacing_folder
+from helpers.instruments import bundles, configurations
+from helpers.tensorflow_import import tf
+from helpers.training import dataset, loop
 
 RUNS = config.RUNS / "checkpoints"
 CORPUS = config.DATA / "corpus"
@@ -75,10 +78,10 @@ class Shipped:
       sources: Names in `SOURCES`.
       steps: From where on the held-out loss hardly falls.
       minutes: That they take about, on one CPU core.
-      configuration: In `helpers/gin`.
+      configuration: In `helpers/instruments/gin`.
       sample_rate: Hz.
       folder: Within the one of all bundles: what is not to be played in notebook 3 has its own.
-      gains_db: As `training.train` takes them.
+      gains_db: As `loop.train` takes them.
     """
 
     name: str
@@ -120,11 +123,11 @@ def train(shipped, recordings, folder, runs=RUNS):
     """
     run = Path(runs) / shipped.name
     tf.keras.utils.set_random_seed(0)  # of the first weights
-    instrument = model.build(shipped.configuration, shipped.sample_rate)
+    instrument = configurations.build(shipped.configuration, shipped.sample_rate)
     gathered = _gather(recordings, run / "recordings")
     examples = _examples(gathered, run / "dataset", instrument)
     clock = _Clock(run / "clock.json")
-    history = training.train(
+    history = loop.train(
         instrument,
         examples,
         run / "training",
@@ -134,7 +137,7 @@ def train(shipped, recordings, folder, runs=RUNS):
     )
     if not history.step or history.step[-1] < shipped.steps:
         return None
-    scores = evaluate.resynthesis(instrument, examples.heldout)
+    scores = metrics.resynthesis(instrument, examples.heldout)
     instrument.card = _card(shipped, instrument, history, scores, gathered, clock.seconds)
     return _save(instrument, examples.heldout, Path(folder) / shipped.folder / shipped.name)
 
@@ -180,7 +183,7 @@ def _card(shipped, instrument, history, scores, recordings, seconds):
     credit = "; ".join(source.credit for source in sources)
     licence = ", ".join(dict.fromkeys(source.licence for source in sources))
     loss, step = history.best
-    card = model.card(shipped.name, instrument, step, scores, credit, licence)
+    card = bundles.card(shipped.name, instrument, step, scores, credit, licence)
     minutes = sum(librosa.get_duration(path=path) for path in sound.find(recordings)) / 60
     card["training_data"]["minutes"] = round(minutes, 1)
     card["training"] = {
@@ -209,8 +212,8 @@ def _curve(history):
 
 def _save(instrument, heldout, folder):
     """Writes the bundle, and with it a picture of held-out audio and of its resynthesis."""
-    with replacing_folder(folder, (*model.FILES, PICTURE)) as unfinished:
-        model.save(instrument, unfinished)
+    with replacing_folder(folder, (*bundles.FILES, PICTURE)) as unfinished:
+        bundles.save(instrument, unfinished)
         n_bytes = sum(path.stat().st_size for path in unfinished.iterdir())
         if n_bytes > MOST_BYTES:
             raise InputError(

@@ -81,7 +81,7 @@ def spectrogram(
     return fig, ax
 
 
-def features(curves, title=None):
+def feature_curves(curves, title=None):
     """f0, confidence and loudness of one `Features`, above one another."""
     fig, axes = _rows(3, height=5)
     _f0(axes[0], curves.times_s, curves.f0_hz)
@@ -93,7 +93,7 @@ def features(curves, title=None):
     return fig, axes
 
 
-def adjustment(before, after, notes=None, axes=None):
+def adjusted_curves(before, after, notes=None, axes=None):
     """f0 and loudness of two `Features` of equal length: as recorded and as played.
 
     Args:
@@ -138,7 +138,7 @@ def data_report(report):
     return fig, axes[:, 0]
 
 
-def losses(history, ax=None):
+def loss_curves(history, ax=None):
     """Training and held-out loss over the steps of a `History`, or of a `Progress`' history."""
     history = getattr(history, "history", history)
     fig, ax = _axes(ax, height=2.8)

@@ -24,8 +24,8 @@ from nbconvert import HTMLExporter
 NOTEBOOKS = Path(__file__).resolve().parent
 sys.path.insert(0, str(NOTEBOOKS.parent))
 
-from helpers import config  # noqa: E402
-from helpers.files import replacing  # noqa: E402
+from helpers import config
+from helpers.files import replacing
 
 ADDRESS = re.compile(
     r'(colab\.research\.google\.com/github/|(?:REPOSITORY = \\?"|git clone )https://github\.com/)'

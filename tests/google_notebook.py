@@ -8,7 +8,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from helpers.ddsp_import import ddsp
+from helpers.synthesis.ddsp_import import ddsp
 
 GIN = Path(ddsp.__file__).parent / "training" / "gin"
 SAMPLE_RATE, FRAME_RATE, SECONDS = 16000, 250, 1

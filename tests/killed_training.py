@@ -17,7 +17,7 @@ STEPS, EVERY, LEARNING_RATE = 300, 5, 0.01
 def processes():
     """A context whose processes start within a second."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["helpers.ddsp_import", "helpers.features"])
+    context.set_forkserver_preload(["helpers.ddsp_import", "helpers.analysis.features"])
     return context
 
 
@@ -32,9 +32,9 @@ def train(folder, pipe, dies_at=None):
     pipe.send(("threads of the server", len(os.listdir(f"/proc/{os.getppid()}/task"))))
     import tiny_training
 
-    from helpers import training
+    from helpers.training import loop
 
-    class Steps(training.Steps):
+    class Steps(loop.Steps):
         def __init__(self, *args):
             super().__init__(*args)
             step = self.train
@@ -45,7 +45,7 @@ def train(folder, pipe, dies_at=None):
 
             self.train = train
 
-    class Checkpoints(training.Checkpoints):
+    class Checkpoints(loop.Checkpoints):
         def save(self, step, history):
             pipe.send(("saving", step))
             watch.saving = True
@@ -69,9 +69,9 @@ def train(folder, pipe, dies_at=None):
 
     watch = Watch()
     sys.addaudithook(watch)
-    training.Steps, training.Checkpoints, training.EVALUATE_EVERY = Steps, Checkpoints, EVERY
+    loop.Steps, loop.Checkpoints, loop.EVALUATE_EVERY = Steps, Checkpoints, EVERY
     instrument = tiny_training.build()
-    history = training.train(instrument, tiny_training.EXAMPLES, folder, STEPS, LEARNING_RATE)
+    history = loop.train(instrument, tiny_training.EXAMPLES, folder, STEPS, LEARNING_RATE)
     pipe.send(("done", (history, instrument.network.get_weights())))
 
 

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,65 +13,33 @@ from conftest import need
 from helpers import config
 
 ROOT = Path(__file__).parent.parent
-MODULES = {path.stem: path for path in (ROOT / "helpers").glob("*.py") if path.stem != "__init__"}
+HELPERS = ROOT / "helpers"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
-# What any module may import, beside its own row.
-FOR_ALL = {"config", "errors", "files", "tensorflow_import"}
-MAY_IMPORT = {
+# The rooms of `helpers`, and from which other rooms each may import.
+ROOMS = {
+    "analysis": set(),
+    "synthesis": {"analysis"},
+    "instruments": {"analysis", "synthesis"},
+    "evaluation": {"analysis", "instruments"},
+    "training": {"analysis", "evaluation", "instruments"},
+    "transfer": {"analysis", "instruments", "synthesis"},
+    "interface": {"analysis", "evaluation", "instruments", "training", "transfer"},
+}
+# The modules at the top, which all rooms may import, and what these import of each other.
+TOP = {
     "config": set(),
     "errors": set(),
-    "files": set(),
+    "files": {"errors"},
     "install": set(),
+    "plots": {"config"},
     "tensorflow_import": set(),
-    "plots": set(),
-    "audio": set(),
-    "crepe": set(),
-    "pitch": {"audio", "crepe"},
-    "features": {"audio", "pitch"},
-    "dataset": {"features"},
-    "doctor": {"features"},
-    "ddsp_import": {"crepe"},
-    "xla": set(),
-    "synths": {"ddsp_import", "xla"},
-    "gru": {"xla"},
-    "networks": {"ddsp_import", "gru", "xla"},
-    "losses": {"ddsp_import", "features", "xla"},
-    "encoders": {"gru", "ddsp_import"},
-    "wavernn": {"gru", "ddsp_import"},
-    "untrusted": set(),
-    "instrument": {
-        "synths",
-        "networks",
-        "losses",
-        "encoders",
-        "wavernn",
-        "untrusted",
-        "ddsp_import",
-    },
-    "google_bundle": {"untrusted", "features"},
-    "model": {"instrument", "google_bundle"},
-    "checkpoints": set(),
-    "history": set(),
-    "logs": set(),
-    "steps": {"features"},
-    "training": {"dataset", "model", "evaluate", "checkpoints", "history", "logs", "steps"},
-    "evaluate": {"features"},
-    "interpolation": {"evaluate", "pitch"},
-    "results": {"interpolation", "model", "plots"},
-    "settings": set(),
-    "notes": {"features", "settings"},
-    "expression": {"notes"},
-    "adjust": {"expression"},
-    "render": {"pitch", "synths", "settings"},
-    "transfer": {"adjust", "model", "render"},
-    "capture": {"audio"},
-    "uploads": set(),
-    "widgets": {"plots", "capture", "uploads"},
-    "studio": {"transfer"},
-    "transfer_panel": {"studio", "widgets"},
 }
 STANDARD_LIBRARY_ONLY = {"__init__", "config", "errors", "files", "install"}
+MODULES = {
+    ".".join(path.relative_to(HELPERS).with_suffix("").parts): path
+    for path in sorted(HELPERS.rglob("*.py"))
+}
 
 
 def imports_of(path):
@@ -82,60 +51,101 @@ def imports_of(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name} has a relative import"
             names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= names if node.module in ("helpers", "google") else {node.module}
+            is_folder = node.module == "google" or (ROOT / node.module.replace(".", "/")).is_dir()
+            found |= names if is_folder else {node.module}
     return found
 
 
 def helpers_of(path):
-    """The modules of helpers that a file imports."""
-    return {name.split(".")[1] for name in imports_of(path) if name.startswith("helpers.")}
+    """The modules of helpers that a file imports, such as "config" and "analysis.audio"."""
+    return {name.removeprefix("helpers.") for name in imports_of(path) if "helpers." in name}
 
 
-def within_reach(name):
-    """What a row of the table allows: its entries, and what these may import."""
-    return MAY_IMPORT[name].union(*(within_reach(other) for other in MAY_IMPORT[name]))
+def room_of(name):
+    """The folder that a module of helpers is in; "" for those at the top."""
+    return name.rpartition(".")[0]
 
 
-def test_every_module_has_a_row():
-    assert set(MODULES) <= set(MAY_IMPORT)
+def named_by(room):
+    """The modules that a room's `__init__` names, for others to use."""
+    tree = ast.parse(MODULES[f"{room}.__init__"].read_text(encoding="utf-8"))
+    (names,) = (ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
+    return {f"{room}.{name}" for name in names}
+
+
+def test_each_folder_is_a_room_that_says_what_it_is_for():
+    assert {path.parent.name for path in HELPERS.glob("*/__init__.py")} == set(ROOMS)
+    assert {name for name in MODULES if "." not in name} == set(TOP) | {"__init__"}
+    for room, others in ROOMS.items():
+        text = ast.get_docstring(ast.parse(MODULES[f"{room}.__init__"].read_text("utf-8")))
+        rule = " ".join(text.partition("May import: ")[2].split())
+        named = ", ".join(f"`{other}`" for other in sorted(others))
+        if room == "interface":
+            named = "all other folders"
+        assert rule == f"{named or 'nothing but the modules at the top of `helpers`'}.", room
+        assert named_by(room) <= set(MODULES), room
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_follow_the_rules_of_the_rooms(name):
+    room = room_of(name)
+    for imported in helpers_of(MODULES[name]):
+        other = room_of(imported)
+        if not other:
+            assert imported in (set(TOP) if room else TOP.get(name, set())), imported
+        elif other != room:
+            assert other in ROOMS.get(room, set()), imported
+            assert imported in named_by(other), f"{other} does not name {imported}"
+
+
+def test_there_are_no_circles():
+    graph = {name: helpers_of(path) for name, path in MODULES.items()}
+    tuple(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+def test_names_are_used_once():
+    """No module is called as another one, or as a function or a class anywhere."""
+    names = [path.stem for path in MODULES.values() if not path.stem.startswith("__")]
+    assert len(names) == len({*names, *ROOMS}) - len(ROOMS)
+    defined = {name: public_names(path) for name, path in MODULES.items()}
+    for name in {*names, *ROOMS}:
+        assert not [module for module, inside in defined.items() if name in inside], name
     files = [*ROOT.glob("*.py"), *ROOT.glob("[a-z]*/**/*.py")]
     assert not {"utils", "util", "common", "misc"} & {path.stem for path in files}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_arrows_run_one_way(name):
-    assert helpers_of(MODULES[name]) <= within_reach(name) | FOR_ALL - {name}
-
-
-def test_the_table_has_no_circles():
-    for name in MAY_IMPORT:
-        assert name not in within_reach(name)  # a circle would not end at all
-    assert [name for name in MAY_IMPORT if "widgets" in within_reach(name)] == ["transfer_panel"]
+def test_tests_stand_as_the_modules_do():
+    """A test of a module in a room is in the folder of that room."""
+    rooms = {path.stem: room_of(name) for name, path in MODULES.items()}
+    for path in ROOT.glob("tests/**/test_*.py"):
+        module = path.stem.removeprefix("test_")
+        if module in rooms:
+            assert path.parent.name == rooms[module] or not rooms[module], path
 
 
 @pytest.mark.parametrize("name", sorted(STANDARD_LIBRARY_ONLY))
 def test_what_runs_before_anything_is_installed(name):
-    for imported in imports_of(ROOT / "helpers" / f"{name}.py"):
+    for imported in imports_of(HELPERS / f"{name}.py"):
         package, _, module = imported.partition(".")
         assert package in sys.stdlib_module_names or module in STANDARD_LIBRARY_ONLY
 
 
 def test_only_the_shim_imports_ddsp():
     packages = {n: {i.split(".")[0] for i in imports_of(path)} for n, path in MODULES.items()}
-    assert {name for name, imported in packages.items() if "ddsp" in imported} == {"ddsp_import"}
-    users = {name for name, path in MODULES.items() if "ddsp_import" in helpers_of(path)}
-    assert users == {"synths", "networks", "losses", "encoders", "wavernn", "instrument"}
+    importing = {name for name, imported in packages.items() if "ddsp" in imported}
+    assert importing == {"synthesis.ddsp_import"}
+    users = {n for n, path in MODULES.items() if "synthesis.ddsp_import" in helpers_of(path)}
+    assert {room_of(name) for name in users} == {"synthesis", "instruments"}
 
 
-def test_only_the_instrument_and_its_parts_know_gin():
+def test_only_instruments_and_their_parts_know_gin():
     users = {n for n, path in MODULES.items() if "gin" in imports_of(path)}
-    parts = {"synths", "networks", "losses", "encoders", "wavernn"}
-    assert users == parts | {"instrument", "untrusted"}
+    assert {room_of(name) for name in users} == {"synthesis", "instruments"}
 
 
 def test_only_capture_knows_colab():
     mentions = {n for n, path in MODULES.items() if "google.colab" in path.read_text("utf-8")}
-    assert mentions == {"capture"}
+    assert mentions == {"interface.capture"}
 
 
 @pytest.mark.parametrize("path", [*MODULES.values(), *NOTEBOOKS], ids=lambda path: path.name)
@@ -180,19 +190,23 @@ def test_notebooks_are_small_enough_for_github(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_notebooks_import_only_what_there_is(path):
-    """Modules of helpers by their names, and of each only what it has."""
+def test_notebooks_import_only_what_rooms_name(path):
+    """Modules that their rooms name, and of each only what it has."""
     source = "\n\n".join("".join(c["source"]) for c in cells_of(path) if c["cell_type"] == "code")
-    tree, names = ast.parse(source), {}
+    tree, modules = ast.parse(source), {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "helpers":
-            names |= {alias.asname or alias.name: alias.name for alias in node.names}
-    assert set(names.values()) <= set(MODULES)
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "helpers":
+            room = node.module.removeprefix("helpers").removeprefix(".")
+            for alias in node.names:
+                name = f"{room}.{alias.name}".removeprefix(".")
+                if room and room not in TOP:
+                    assert name in named_by(room), f"{room} does not name {name}"
+                modules[alias.asname or alias.name] = MODULES.get(name)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            module = names.get(node.value.id)
-            if module:
-                assert node.attr in public_names(MODULES[module]), f"{module}.{node.attr}"
+            path_of_module = modules.get(node.value.id)
+            if path_of_module:
+                assert node.attr in public_names(path_of_module), ast.unparse(node)
 
 
 def public_names(path):

@@ -195,7 +195,7 @@ import numpy as np
 import tensorflow as tf
 
 from helpers import crepe, model
-from helpers.ddsp_import import ddsp
+from helpers.synthesis.ddsp_import import ddsp
 
 sine = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000).astype(np.float32)
 _, f0_hz, confidence, _ = crepe.predict(sine, 16000, "tiny", verbose=0)

@@ -66,7 +66,7 @@ def test_saved_features_are_the_melody(demo):
 
 def test_training_on_other_recordings_has_checkpoints_of_its_own():
     notebook = nbformat.read(config.ROOT / "notebooks" / f"{NAMES[1]}.ipynb", as_version=4)
-    (cell,) = (cell.source for cell in notebook.cells if "training.train(" in cell.source)
+    (cell,) = (cell.source for cell in notebook.cells if "loop.train(" in cell.source)
     (folder,) = re.findall(r"^checkpoints = (.*)$", cell, re.MULTILINE)
     names = {"run": Path("my_violin"), "examples": SimpleNamespace(fingerprint="0123abcd")}
     assert "0123abcd" in eval(folder, names).name

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from helpers import plots
-from helpers.doctor import FileReport
-from helpers.features import Features
+from helpers.analysis.doctor import FileReport
+from helpers.analysis.features import Features
 
 SAMPLE_RATE, FRAME_RATE = 16000, 125
 HISTORY = SimpleNamespace(step=[100, 200], train_loss=[9.0, 7.0], heldout_loss=[9.5, 7.7])
@@ -61,12 +61,12 @@ def pictures(curves):
     return {
         "waveform": lambda: plots.waveform(sine(), SAMPLE_RATE),
         "spectrogram": lambda: plots.spectrogram(sine(), SAMPLE_RATE, np.full(126, 440.0), 125),
-        "features": lambda: plots.features(curves),
-        "adjustment": lambda: plots.adjustment(
+        "features": lambda: plots.feature_curves(curves),
+        "adjustment": lambda: plots.adjusted_curves(
             curves, dataclasses.replace(curves, f0_hz=2 * curves.f0_hz)
         ),
         "example": lambda: plots.example(fields, SAMPLE_RATE, FRAME_RATE),
-        "losses": lambda: plots.losses(HISTORY),
+        "losses": lambda: plots.loss_curves(HISTORY),
         "data_report": lambda: plots.data_report(report()),
         "above_one_another": lambda: plots.above_one_another(sounds, SAMPLE_RATE),
     }
@@ -212,13 +212,13 @@ def test_given_axes_are_drawn_on():
     fig, axes = plt.subplots(3)
     assert plots.waveform(sine(), SAMPLE_RATE, ax=axes[0]) == (fig, axes[0])
     assert plots.spectrogram(sine(), SAMPLE_RATE, ax=axes[1]) == (fig, axes[1])
-    assert plots.losses(HISTORY, ax=axes[2]) == (fig, axes[2])
+    assert plots.loss_curves(HISTORY, ax=axes[2]) == (fig, axes[2])
     assert plt.get_fignums() == [fig.number]
     assert axes[0].lines and axes[1].images and len(axes[2].lines) == 2
 
 
 def test_features_are_drawn_as_they_are(curves):
-    fig, axes = plots.features(curves, title="Take 1")
+    fig, axes = plots.feature_curves(curves, title="Take 1")
     for ax, curve in zip(axes, (curves.f0_hz, curves.confidence, curves.loudness_db), strict=True):
         np.testing.assert_array_equal(ax.lines[0].get_ydata(), curve)
         np.testing.assert_array_equal(ax.lines[0].get_xdata(), curves.times_s)
@@ -229,7 +229,7 @@ def test_features_are_drawn_as_they_are(curves):
 @pytest.mark.parametrize("semitones", [0, 5, 12, 20, 30, 60])
 def test_notes_are_named_where_they_are(curves, semitones):
     f0_hz = np.geomspace(65.4, 65.4 * 2 ** (semitones / 12), len(curves.f0_hz))
-    fig, axes = plots.features(dataclasses.replace(curves, f0_hz=f0_hz))
+    fig, axes = plots.feature_curves(dataclasses.replace(curves, f0_hz=f0_hz))
     fig.canvas.draw()
     low, high = axes[0].get_ylim()
     assert low < f0_hz.min() and f0_hz.max() < high
@@ -241,14 +241,14 @@ def test_notes_are_named_where_they_are(curves, semitones):
 
 def test_without_any_pitch_there_is_an_empty_axis(curves):
     silent = dataclasses.replace(curves, f0_hz=np.full_like(curves.f0_hz, np.nan))
-    for fig, axes in (plots.features(silent), plots.adjustment(silent, silent)):
+    for fig, axes in (plots.feature_curves(silent), plots.adjusted_curves(silent, silent)):
         fig.canvas.draw()
         assert np.isfinite(axes[0].get_ylim()).all() and len(axes[0].get_yticks()) >= 2
 
 
 def test_an_adjustment_shows_before_and_after(curves):
     after = dataclasses.replace(curves, f0_hz=8 * curves.f0_hz, loudness_db=curves.loudness_db + 9)
-    fig, axes = plots.adjustment(curves, after)
+    fig, axes = plots.adjusted_curves(curves, after)
     for ax, name in zip(axes, ("f0_hz", "loudness_db"), strict=True):
         np.testing.assert_array_equal(ax.lines[0].get_ydata(), getattr(curves, name))
         np.testing.assert_array_equal(ax.lines[1].get_ydata(), getattr(after, name))
@@ -265,7 +265,7 @@ def test_figures_with_the_same_margins_have_one_time_axis(curves):
     first, (ax,) = plots.aligned(1, 2.4)
     plots.spectrogram(sine(seconds=2.0), SAMPLE_RATE, ax=ax, title="Recording", colorbar=False)
     second, axes = plots.aligned(2, 3.4)
-    assert plots.adjustment(curves, curves, curves.voiced, axes=axes)[0] is second
+    assert plots.adjusted_curves(curves, curves, curves.voiced, axes=axes)[0] is second
     for fig in (first, second):
         fig.canvas.draw()
         inside = fig.get_tightbbox()  # all words too, in inches
@@ -283,7 +283,7 @@ def test_an_example_shows_no_pitch_where_there_is_none(curves):
 
 
 def test_losses_are_told_apart():
-    fig, ax = plots.losses(HISTORY)
+    fig, ax = plots.loss_curves(HISTORY)
     training, heldout = ax.lines
     np.testing.assert_array_equal(training.get_ydata(), HISTORY.train_loss)
     np.testing.assert_array_equal(heldout.get_ydata(), HISTORY.heldout_loss)
@@ -292,13 +292,13 @@ def test_losses_are_told_apart():
 
 
 def test_losses_of_a_progress_are_its_history():
-    _, ax = plots.losses(SimpleNamespace(history=HISTORY, step=200))
+    _, ax = plots.loss_curves(SimpleNamespace(history=HISTORY, step=200))
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), HISTORY.step)
 
 
 def test_one_loss_is_seen():
     history = SimpleNamespace(step=[100], train_loss=[9.0], heldout_loss=[9.5])
-    fig, ax = plots.losses(history)
+    fig, ax = plots.loss_curves(history)
     assert all(line.get_marker() == "." for line in ax.lines)
 
 

@@ -10,7 +10,8 @@ import pytest
 import soundfile
 import tiny_instrument
 
-from helpers import config, model
+from helpers import config
+from helpers.instruments import bundles
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +80,14 @@ def test_clock_counts_over_all_calls_what_was_trained(script, tmp_path, monkeypa
 
 @pytest.mark.slow
 def test_trains_once_and_writes_a_bundle(script, recordings, tmp_path, monkeypatch):
-    build = model.build
-    monkeypatch.setattr(model, "build", lambda *a: build(*a, bindings=tiny_instrument.SMALL))
+    build = bundles.build
+    monkeypatch.setattr(bundles, "build", lambda *a: build(*a, bindings=tiny_instrument.SMALL))
     shipped = script.Shipped("tiny", tuple(recordings), 1, 1, configuration="autoencoder")
     bundle = script.train(shipped, recordings, tmp_path / "bundles", tmp_path / "runs")
     assert bundle == tmp_path / "bundles" / "tiny"
-    assert {path.name for path in bundle.iterdir()} == {*model.FILES, "spectrogram.png"}
+    assert {path.name for path in bundle.iterdir()} == {*bundles.FILES, "spectrogram.png"}
     assert matplotlib.image.imread(bundle / "spectrogram.png").shape[1] > 500
-    instrument = model.load(bundle)
+    instrument = bundles.load(bundle)
     card = instrument.card
     data = card["training_data"]
     assert data["files"] == 2 and data["minutes"] == pytest.approx(10 / 60, abs=0.05)
@@ -98,7 +99,7 @@ def test_trains_once_and_writes_a_bundle(script, recordings, tmp_path, monkeypat
     assert -80 < soft_db < loud_db < 20
     assert set(card["heldout"]) >= {"loudness_l1_db", "f0_l1_semitones", "f0_outliers"}
     # What is trained already is not trained again, and replaces what was there.
-    again = model.load(script.train(shipped, recordings, tmp_path / "bundles", tmp_path / "runs"))
+    again = bundles.load(script.train(shipped, recordings, tmp_path / "bundles", tmp_path / "runs"))
     assert again.card["training"] == card["training"]
     for ours, before in zip(again.network.weights, instrument.network.weights, strict=True):
         np.testing.assert_array_equal(ours, before)

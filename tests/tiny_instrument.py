@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from helpers import model
+from helpers.instruments import bundles, configurations
 
 SMALL = [
     "ConvDecoder.channels = 8",
@@ -28,9 +28,9 @@ STATISTICS = {
 def build():
     """The instrument, with statistics and a card as after training; the same weights each time."""
     tf.keras.utils.set_random_seed(0)
-    instrument = model.build("small", bindings=SMALL)
+    instrument = configurations.build("small", bindings=SMALL)
     instrument.statistics = STATISTICS
-    instrument.card = model.card("tiny", instrument, 0, {"loudness_l1_db": 1.23456}, "Zoë", "CC0")
+    instrument.card = bundles.card("tiny", instrument, 0, {"loudness_l1_db": 1.23456}, "Zoë", "CC0")
     return instrument
 
 

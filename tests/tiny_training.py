@@ -7,8 +7,8 @@ way, and draws its noise as the synthesizers do, but its graph is made in half a
 import numpy as np
 import tensorflow as tf
 
-from helpers import dataset
-from helpers.instrument import Instrument
+from helpers.instruments.instrument import Instrument
+from helpers.training import dataset
 
 SAMPLE_RATE, FRAME_RATE, HOP_SIZE = 16000, 125, 128
 

@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-import test_training  # noqa: E402
-import tiny_training  # noqa: E402
+import test_training
+import tiny_training
 
-from helpers import steps, training  # noqa: E402
-from helpers.errors import InputError  # noqa: E402
+from helpers.errors import InputError
+from helpers.training import loop, steps
 
 ONE = tf.distribute.get_strategy()
 TWO = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -44,8 +44,8 @@ def noises():
 
 
 def main(folder):
-    training.EVALUATE_EVERY = test_training.EVERY
-    training.strategy()
+    loop.EVALUATE_EVERY = test_training.EVERY
+    loop.strategy()
     found = {
         "one": run(folder / "one", ONE, noise=0.0),
         "two": run(folder / "two", TWO, noise=0.0),

@@ -14,15 +14,17 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from helpers import audio as sound  # noqa: E402
-from helpers import config, dataset, model, training  # noqa: E402
-from helpers.tensorflow_import import tf  # noqa: E402
+from helpers import config
+from helpers.analysis import audio as sound
+from helpers.instruments import bundles, configurations
+from helpers.tensorflow_import import tf
+from helpers.training import dataset, loop
 
 SECONDS, STEPS = 60, 400
 STARTS = {
-    "from scratch": (lambda: model.build("small"), training.LEARNING_RATE),
-    "from the violin": (lambda: model.load(config.CHECKPOINTS / "violin"), training.LEARNING_RATE),
-    "from the violin, gently": (lambda: model.load(config.CHECKPOINTS / "violin"), 3e-4),
+    "from scratch": (lambda: configurations.build("small"), loop.LEARNING_RATE),
+    "from the violin": (lambda: bundles.load(config.CHECKPOINTS / "violin"), loop.LEARNING_RATE),
+    "from the violin, gently": (lambda: bundles.load(config.CHECKPOINTS / "violin"), 3e-4),
 }
 
 
@@ -47,7 +49,7 @@ def main(folder):
         examples = dataset.prepare(work / "minute", work / "dataset")
         for name, (start, learning_rate) in STARTS.items():
             tf.keras.utils.set_random_seed(0)
-            history = training.train(start(), examples, work / name, STEPS, learning_rate)
+            history = loop.train(start(), examples, work / name, STEPS, learning_rate)
             losses[name] = dict(zip(history.step, history.heldout_loss, strict=True))
     print(pd.DataFrame(losses).rename_axis("step").round(3).to_string())
 

@@ -18,8 +18,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from helpers import dataset, model, steps  # noqa: E402
-from helpers.tensorflow_import import tf  # noqa: E402
+from helpers.instruments import configurations
+from helpers.tensorflow_import import tf
+from helpers.training import dataset, steps
 
 GRU = (
     "Autoencoder.decoder = @GruDecoder()",
@@ -60,7 +61,7 @@ def prepared(instrument, batch_size, clip_seconds, examples, n_steps, learning_r
 def build(bindings):
     """The instrument of a variant, with the same first weights each time."""
     tf.keras.utils.set_random_seed(0)
-    return model.build("small", bindings=bindings)
+    return configurations.build("small", bindings=bindings)
 
 
 def seconds_a_step(bindings, batch_size, clip_seconds, examples):

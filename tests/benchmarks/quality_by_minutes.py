@@ -24,12 +24,15 @@ import matplotlib.pyplot as plt
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-import train_step  # noqa: E402
+import train_step
 
-from helpers import config, dataset, evaluate, model, steps, training  # noqa: E402
-from helpers.files import replacing  # noqa: E402
-from helpers.losses import FusedSpectralLoss  # noqa: E402
-from helpers.tensorflow_import import tf  # noqa: E402
+from helpers import config
+from helpers.evaluation import metrics
+from helpers.files import replacing
+from helpers.instruments import configurations
+from helpers.synthesis.losses import FusedSpectralLoss
+from helpers.tensorflow_import import tf
+from helpers.training import dataset, loop, steps
 
 FOLDER = config.RESULTS / "quality"
 PICTURE = ROOT / "docs" / "quality.png"
@@ -48,26 +51,26 @@ RUNS = 5
 
 def train(name, recordings, n_steps):
     """Trains one configuration and writes its held-out quality by step."""
-    rate = training.LEARNING_RATE
+    rate = loop.LEARNING_RATE
     if name == "ddsp":
         steps.BATCH_SIZE, steps.CLIP_SECONDS, rate, steps.FINAL_LEARNING_RATE = GOOGLES
     tf.keras.utils.set_random_seed(0)
-    instrument = model.build(name)
+    instrument = configurations.build(name)
     rates = instrument.sample_rate, instrument.frame_rate
     examples = dataset.prepare(recordings, FOLDER / name / "dataset", *rates)
     path = FOLDER / f"{name}.json"
-    metrics = json.loads(path.read_text())["metrics"] if path.is_file() else {}
+    measured = json.loads(path.read_text())["metrics"] if path.is_file() else {}
 
     def write_down(progress):
         if progress.step % METRICS_EVERY == 0 or progress.step == progress.steps:
-            row = evaluate.resynthesis(instrument, examples.heldout)
+            row = metrics.resynthesis(instrument, examples.heldout)
             row["spectral_loss"] = spectral_loss(instrument.network, examples.heldout)
-            metrics[str(progress.step)] = row
+            measured[str(progress.step)] = row
         with replacing(path) as unfinished:
-            content = {"metrics": metrics, "parameters": instrument.parameters}
+            content = {"metrics": measured, "parameters": instrument.parameters}
             unfinished.write_text(json.dumps(content))
 
-    training.train(
+    loop.train(
         instrument, examples, FOLDER / name / "checkpoints", n_steps, rate, report=write_down
     )
 
@@ -88,7 +91,7 @@ def seconds_a_step():
     google = train_step.google_step(
         train_step.clips(batch_size, int(seconds), train_step.FRAME_RATE)
     )
-    instrument = model.build("small")
+    instrument = configurations.build("small")
     clips = train_step.clips(steps.BATCH_SIZE, int(steps.CLIP_SECONDS), instrument.frame_rate)
     runs = {"ddsp": google, "small": train_step.our_step(clips, instrument)}
     times = {name: [] for name in runs}

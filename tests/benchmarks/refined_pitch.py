@@ -17,8 +17,11 @@ import scipy.signal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from helpers import audio as sound  # noqa: E402
-from helpers import config, evaluate, model, pitch  # noqa: E402
+from helpers import config
+from helpers.analysis import audio as sound
+from helpers.analysis import pitch
+from helpers.evaluation import metrics
+from helpers.instruments import bundles
 
 SAMPLE_RATE, FRAME_RATE = config.SAMPLE_RATE, config.FRAME_RATE
 HOP = SAMPLE_RATE // FRAME_RATE
@@ -31,7 +34,7 @@ NARROW_SECONDS, WIDE_SECONDS = 0.128, 0.008  # Hann windows: 12 Hz and 190 Hz to
 def main():
     options = _options()
     print(_tones().to_string(index=False, float_format="{:.2f}".format), "\n")
-    instruments = {name: model.load(config.CHECKPOINTS / name) for name in options.instruments}
+    instruments = {name: bundles.load(config.CHECKPOINTS / name) for name in options.instruments}
     for path in options.recordings:
         print(path)
         print(_shares(path, instruments).to_string(float_format="{:.2f}".format), "\n")
@@ -59,8 +62,8 @@ def _tones():
 
 def _shares(path, instruments):
     audio = sound.load(path, SAMPLE_RATE)[0][: round(SECONDS * SAMPLE_RATE)]
-    curves = evaluate.measure(audio, SAMPLE_RATE, FRAME_RATE)
-    sure = curves.voiced & (curves.confidence >= evaluate.SURE_CONFIDENCE)
+    curves = metrics.measure(audio, SAMPLE_RATE, FRAME_RATE)
+    sure = curves.voiced & (curves.confidence >= metrics.SURE_CONFIDENCE)
     crepe_hz = pitch.fill_unvoiced(curves.f0_hz)
     refined_hz = pitch.refine(audio, crepe_hz, SAMPLE_RATE, FRAME_RATE)
     rows = {

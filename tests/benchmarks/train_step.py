@@ -31,11 +31,15 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from helpers import audio as sound  # noqa: E402
-from helpers import config, features, model, networks, steps, synths  # noqa: E402
-from helpers.ddsp_import import ddsp  # noqa: E402
-from helpers.losses import FusedSpectralLoss  # noqa: E402
-from helpers.tensorflow_import import tf  # noqa: E402
+from helpers import config
+from helpers.analysis import audio as sound
+from helpers.analysis import features
+from helpers.instruments import configurations
+from helpers.synthesis import networks, synths
+from helpers.synthesis.ddsp_import import ddsp
+from helpers.synthesis.losses import FusedSpectralLoss
+from helpers.tensorflow_import import tf
+from helpers.training import steps
 
 PEER = ROOT.parent / "shared" / "peers" / "google_ddsp.py"
 GIN = Path(ddsp.__file__).parent / "training" / "gin"
@@ -149,13 +153,15 @@ def whole(who, name, options):
     """A training step, or a transfer, as a function of nothing."""
     if name == "train_step":
         batch = clips(options.batch, options.seconds, FRAME_RATE)
-        return google_step(batch) if who == "ddsp" else our_step(batch, model.build("ddsp"))
+        return (
+            google_step(batch) if who == "ddsp" else our_step(batch, configurations.build("ddsp"))
+        )
     configuration = "small" if name == "default_transfer" else "ddsp"
     if who == "ddsp":
         network = google_model(FRAME_RATE * TRANSFER_SECONDS)
         clip = clips(1, TRANSFER_SECONDS, FRAME_RATE)
         return lambda: network(dict(clip), training=False)["audio_synth"]
-    instrument = model.build(configuration)
+    instrument = configurations.build(configuration)
     clip = clips(1, TRANSFER_SECONDS, instrument.frame_rate)
     curves = [clip[curve].numpy()[0] for curve in ("f0_hz", "loudness_db")]
     return lambda: instrument.play(*curves)
@@ -250,7 +256,7 @@ def curve(n_steps, options):
     wrapped = google_model(n_frames, "Harmonic.use_angular_cumsum = True")
     networks = {
         "ddsp": wrapped,
-        "ours": model.build("ddsp").network,
+        "ours": configurations.build("ddsp").network,
         "ddsp, nudged": wrapped,
         "ddsp, not wrapped": google_model(n_frames),
     }

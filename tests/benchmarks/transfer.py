@@ -26,13 +26,15 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-import train_step  # noqa: E402
+import train_step
 
-from helpers import audio as sound  # noqa: E402
-from helpers import config, features, model  # noqa: E402
-from helpers.adjust import adjust  # noqa: E402
-from helpers.render import Player  # noqa: E402
-from helpers.settings import Settings  # noqa: E402
+from helpers import config
+from helpers.analysis import audio as sound
+from helpers.analysis import features
+from helpers.instruments import bundles
+from helpers.transfer.adjustment import adjust
+from helpers.transfer.render import Player
+from helpers.transfer.settings import Settings
 
 CLIP = config.DATA / "voice" / "oohs_melody.flac"
 SECONDS = train_step.TRANSFER_SECONDS
@@ -42,7 +44,7 @@ NEEDS = {"key": {"autotune": 1.0}}  # for a control to change anything, others h
 
 def prepared(options):
     """The checkpoint, and the features of the clip at its frame rate."""
-    instrument = model.load(config.CHECKPOINTS / options.checkpoint)
+    instrument = bundles.load(config.CHECKPOINTS / options.checkpoint)
     audio, sample_rate = sound.load(CLIP, instrument.sample_rate)
     return instrument, features.extract(
         audio[: SECONDS * sample_rate], sample_rate, instrument.frame_rate

@@ -33,8 +33,10 @@ from scipy.linalg import sqrtm
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from helpers import audio as sound  # noqa: E402
-from helpers import config, model, transfer  # noqa: E402
+from helpers import config
+from helpers.analysis import audio as sound
+from helpers.instruments import bundles
+from helpers.transfer import session
 
 try:
     from swift_f0 import SwiftF0
@@ -181,7 +183,7 @@ def play(instrument, voice, seconds, path):
     audio, sample_rate = sound.load(voice, instrument.sample_rate)
     if seconds:
         audio = audio[: round(seconds * sample_rate)]
-    played = transfer.transfer(audio, sample_rate, instrument)
+    played = session.transfer_audio(audio, sample_rate, instrument)
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, played, instrument.sample_rate, subtype="FLOAT")
 
@@ -193,7 +195,7 @@ def scored(checkpoint, folder, options):
     recordings = [load(path) for path in paths]
     timbres = [timbre(recording) for recording in recordings]
     real = real_distances(recordings, timbres)
-    instrument = model.load(config.CHECKPOINTS / checkpoint)
+    instrument = bundles.load(config.CHECKPOINTS / checkpoint)
     rows = []
     for voice in options.voices:
         ours = FOLDER / "ours" / target / f"{voice.stem}.wav"

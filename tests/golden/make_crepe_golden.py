@@ -1,4 +1,4 @@
-"""Make the arrays that tests/test_crepe.py compares helpers.crepe with.
+"""Make the arrays that tests/test_crepe.py compares helpers.analysis.crepe with.
 
 The networks are torchcrepe's, an independent port with its own copy of the weights; the Viterbi
 paths are hmmlearn's, which the crepe package decodes with. To make them again, in an environment

@@ -16,7 +16,7 @@ def enable_custom_widget_manager():
 
 
 def eval_js(script):
-    """Answers as the page would once helpers/recorder.js has recorded there."""
+    """Answers as the page would once helpers/interface/recorder.js has recorded there."""
     if "recordOnce" in script:
         return {"sample_rate": SAMPLE_RATE, "count": 1}
     assert script == "window.finishedRecording.part(0)", script

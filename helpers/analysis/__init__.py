@@ -1,0 +1,10 @@
+"""A recording, and what is in it: pitch, loudness, notes, and whether it is fit to learn from.
+
+`audio` reads and writes sound files, `crepe` is the pitch network, `pitch` turns its output into
+f0, `features` joins f0 and loudness into the curves that models are conditioned on, `notes` finds
+notes and keys in them, and `doctor` examines a folder of recordings before a training.
+
+May import: nothing but the modules at the top of `helpers`.
+"""
+
+__all__ = ["audio", "crepe", "doctor", "features", "notes", "pitch"]

@@ -1,0 +1,6 @@
+"""How good a model is: the metrics of the DDSP paper, and the tables made of them.
+
+May import: `analysis`, `instruments`.
+"""
+
+__all__ = ["interpolation", "metrics", "results"]

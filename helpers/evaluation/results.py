@@ -1,0 +1,252 @@
+"""The two tables: WaveRNN beside DDSP, and interpolation, on clips that no model is trained on.
+
+    python -m helpers.evaluation --save results
+
+Prints them as Markdown and writes them, the figures as CSV, and the pictures. The same figures at
+each call; only the times are those of the machine.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import librosa
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from helpers import config, plots
+from helpers.analysis import audio as sound
+from helpers.analysis import pitch
+from helpers.errors import InputError
+from helpers.evaluation import interpolation, metrics
+from helpers.files import replacing
+from helpers.instruments import bundles
+from helpers.tensorflow_import import tf
+
+AUTOENCODER = config.CHECKPOINTS / "autoencoder"
+WAVERNN = config.CHECKPOINTS / "baselines" / "wavernn"
+CLIPS = config.DATA / "instruments"
+PAIR = 9, 0  # of the clips, to be seen and heard: oohs sung, and a saxophone
+PYIN_RANGE_HZ = (55.0, 2200.0)
+# As the brief of this project quotes them, from others' models on others' data.
+QUOTED = "quoted, their data"
+QUOTED_RESYNTHESIS = {"WaveRNN": (0.10, 1.00, 0.07), "DDSP autoencoder": (0.04, 1.29, 0.02)}
+QUOTED_INTERPOLATION = {
+    "reconstruction": (0.042, 0.060),
+    "loudness": (0.061, 0.060),
+    "f0": (0.048, 0.070),
+    "z": (0.063, 0.065),
+}
+METRICS = {
+    "loudness_l1": "Loudness L1",
+    "f0_l1_semitones": "F0 L1 (semitones)",
+    "f0_outliers": "F0 outliers",
+}
+DEFINITIONS = """\
+Loudness L1: mean difference of the A-weighted loudness, as a share of its range of 80 dB. F0 L1:
+mean difference of f0 in semitones, in frames where the original's confidence is at least 0.85 and
+both have a pitch, without the outliers. F0 outliers: share of examples whose pitch is lost or more
+than 12 semitones off. Both sounds are tracked by CREPE (tiny); where there is a column pYIN, it has
+F0 L1 once more, both tracked by librosa's pYIN.
+Interpolation: one feature goes from one clip's to another's over the clip; what is heard is
+compared with what was asked for. Of a moving f0, in frames where both clips have a pitch, with the
+lower of their confidences.
+In brackets, 95 % intervals: of the L1s bootstrapped over the clips, of the outliers exact.
+Rows that are "quoted" were measured by others, of their models on their data."""
+
+
+def heldout_clips(folder=None):
+    """The clips that ship to test models with, or those of a folder, as the examples of a dataset.
+
+    Returns:
+      audio [n_clips, n_samples], f0_hz and loudness_db [n_clips, n_frames], as for training; the
+      `Features` that these are from, and the names of the clips.
+    """
+    paths = sound.find(folder or CLIPS)
+    audio = [sound.load(path, config.SAMPLE_RATE)[0] for path in paths]
+    n_frames = min(map(len, audio)) * config.FRAME_RATE // config.SAMPLE_RATE
+    n_samples = n_frames * config.SAMPLE_RATE // config.FRAME_RATE
+    audio = np.stack([one[:n_samples] for one in audio])
+    curves = [metrics.measure(one, config.SAMPLE_RATE, config.FRAME_RATE) for one in audio]
+    return {
+        "audio": audio,
+        "f0_hz": np.stack([pitch.fill_unvoiced(one.f0_hz)[:n_frames] for one in curves]),
+        "loudness_db": np.stack([one.loudness_db[:n_frames] for one in curves]),
+        "features": curves,
+        "name": [path.stem.replace("_", " ") for path in paths],
+    }
+
+
+def resynthesis_table(instruments, examples, with_pyin=False):
+    """Table 1: how close instruments come to the examples, each beside what is quoted of its kind.
+
+    Args:
+      instruments: Name, as in `QUOTED_RESYNTHESIS`, to `Instrument`.
+      examples: Of `heldout_clips`.
+      with_pyin: Track f0 by pYIN as well, which takes seconds for each sound.
+    """
+    rows, by_pyin = [], None
+    if with_pyin:
+        by_pyin = list(map(_by_pyin, examples["audio"], examples["features"]))
+    for name, instrument in instruments.items():
+        if name in QUOTED_RESYNTHESIS:
+            quoted = zip(METRICS, QUOTED_RESYNTHESIS[name], strict=True)
+            rows.append({"model": name, "by": QUOTED} | dict(quoted))
+        rows.append({"model": name, "by": "here"} | _measured(instrument, examples, by_pyin))
+    return pd.DataFrame(rows)
+
+
+def interpolation_table(instrument, examples, n_partners=3):
+    """Table 2: what becomes of loudness and f0 when one feature is moved, beside what is quoted."""
+    rows = []
+    n_clips = len(examples["audio"])
+    for kind, of_pairs in interpolation.evaluate_pairs(instrument, examples, n_partners).items():
+        quoted = zip(METRICS, QUOTED_INTERPOLATION[kind], strict=False)
+        rows.append({"interpolated": kind, "by": QUOTED} | dict(quoted))
+        rows.append({"interpolated": kind, "by": "here"} | _summary(of_pairs, n_clips))
+    return pd.DataFrame(rows)
+
+
+def as_text(table):
+    """A table of this module to read: each figure with its interval, nothing for no number."""
+    shown = pd.DataFrame({name: table[name] for name in ("model", "interpolated") if name in table})
+    shown["by"] = table["by"]
+    for metric, title in METRICS.items():
+        if metric in table:
+            shown[title] = [_with_interval(row, metric) for _, row in table.iterrows()]
+    columns = {
+        "f0_l1_pyin": ("F0 L1 by pYIN", "{:.3f}"),
+        "examples": ("examples", "{:.0f}"),
+        "parameters": ("parameters", "{:,.0f}"),
+        "training_minutes": ("minutes of training", "{:.0f}"),
+        "seconds_a_second": ("seconds a second of sound", "{:.3f}"),
+    }
+    for column, (title, form) in columns.items():
+        if column in table:
+            shown[title] = ["" if np.isnan(x) else form.format(x) for x in table[column]]
+            if column == "f0_l1_pyin":
+                shown.loc[(table["by"] == "here") & table[column].isna(), title] = "all lost"
+    return shown
+
+
+def _with_interval(row, metric):
+    if np.isnan(row[metric]):
+        return ""
+    text = f"{row[metric]:.3f}"
+    low, high = row.get(f"{metric}_low", np.nan), row.get(f"{metric}_high", np.nan)
+    return text if np.isnan(low) else f"{text} ({low:.3f} to {high:.3f})"
+
+
+def _measured(instrument, examples, by_pyin):
+    rates = instrument.sample_rate, instrument.frame_rate
+    rows, copies, seconds = [], [], []
+    resynthesized = metrics.resynthesize(instrument, examples)
+    for original, (_, played, took) in zip(examples["features"], resynthesized, strict=True):
+        copy = metrics.measure(played, *rates)
+        rows.append(metrics.compare(original, copy))
+        copies.append((played, copy))
+        seconds.append(took * instrument.sample_rate / len(played))
+    found = _summary(rows, len(rows))
+    if by_pyin:
+        pairs = zip(by_pyin, copies, strict=True)
+        rows = [metrics.compare(original, _by_pyin(*copy)) for original, copy in pairs]
+        found["f0_l1_pyin"] = metrics.means(rows)["f0_l1_semitones"]
+    return found | {
+        "parameters": instrument.parameters,
+        "training_minutes": instrument.card.get("training", {}).get("minutes", np.nan),
+        "seconds_a_second": float(np.median(seconds)),
+    }
+
+
+def _by_pyin(audio, curves):
+    """The same `Features` with pYIN's f0, and CREPE's confidence."""
+    low, high = PYIN_RANGE_HZ
+    f0_hz, _, _ = librosa.pyin(
+        audio,
+        fmin=low,
+        fmax=high,
+        sr=config.SAMPLE_RATE,
+        frame_length=1024,
+        hop_length=config.SAMPLE_RATE // curves.frame_rate,
+    )
+    n_frames = min(len(f0_hz), len(curves.f0_hz))
+    return replace(curves.cut(n_frames), f0_hz=f0_hz[:n_frames])
+
+
+def _summary(rows, n_clips):
+    found = {"examples": len(rows)}
+    means, intervals = metrics.means(rows), metrics.intervals(rows, len(rows) // n_clips)
+    for metric in METRICS:
+        found[metric] = means[metric]
+        found[f"{metric}_low"], found[f"{metric}_high"] = intervals[metric]
+    return found
+
+
+def interpolated_sounds(instrument, examples, first, second):
+    """Two examples, and what is played on the way from one to the other, to look at and to hear.
+
+    Returns:
+      Title to audio, and title to f0 in Hz.
+    """
+    tf.random.get_global_generator().reset_from_seed(0)  # the same noise at each call
+    sounds = interpolation.heard(instrument, {"audio": examples["audio"][[first, second]]})
+    names = [examples["name"][i] for i in (first, second)]
+    audio = dict(zip(names, examples["audio"][[first, second]], strict=True))
+    f0_hz = {name: curves.f0_hz for name, (curves, _) in zip(names, sounds, strict=True)}
+    for kind in interpolation.KINDS[1:]:
+        title = f"{names[0]}, taking on the {kind} of {names[1]}"
+        curves, z = interpolation.asked(kind, *sounds)
+        audio[title], f0_hz[title] = interpolation.play(instrument, curves, z), curves.f0_hz
+    return audio, f0_hz
+
+
+def main(arguments=None):
+    """Makes tables and pictures from the command line, and returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.evaluation", description="The two tables."
+    )
+    parser.add_argument("--save", type=Path, default=config.RESULTS, help="folder (%(default)s)")
+    folder = parser.parse_args(arguments).save
+    try:
+        instruments = {
+            "WaveRNN": bundles.load(WAVERNN),
+            "DDSP autoencoder": bundles.load(AUTOENCODER),
+        }
+        examples = heldout_clips()
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    autoencoder = instruments["DDSP autoencoder"]
+    resynthesis = resynthesis_table(instruments, examples, with_pyin=True)
+    interpolations = interpolation_table(autoencoder, examples)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "resynthesis.csv", resynthesis.drop(columns="seconds_a_second").to_csv)
+    _write(folder / "interpolation.csv", interpolations.to_csv)
+    tables = [
+        as_text(table).to_markdown(index=False, disable_numparse=True)
+        for table in (resynthesis, interpolations)
+    ]
+    text = "\n\n".join([*tables, DEFINITIONS]) + "\n"
+    with replacing(folder / "results.md") as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+    print(text)
+    sounds, f0_hz = interpolated_sounds(autoencoder, examples, *PAIR)
+    pictures = {
+        "resynthesis": plots.bars(resynthesis, "model", METRICS),
+        "interpolation": plots.bars(interpolations, "interpolated", METRICS),
+        "interpolated_sounds": plots.above_one_another(
+            sounds, autoencoder.sample_rate, f0_hz, autoencoder.frame_rate
+        ),
+    }
+    for name, (fig, _) in pictures.items():
+        with replacing(folder / f"{name}.png") as unfinished:
+            fig.savefig(unfinished, dpi=80, format="png")
+        plt.close(fig)
+    return 0
+
+
+def _write(path, to_csv):
+    with replacing(path) as unfinished:
+        to_csv(unfinished, index=False, float_format="%.4f")

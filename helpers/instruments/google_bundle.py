@@ -1,0 +1,349 @@
+"""Checkpoints of Google's own notebooks, made with ddsp, as instruments of this project.
+
+Their zip holds `operative_config-0.gin`, `ckpt-<step>.index` and `.data-00000-of-00001`, and
+`dataset_statistics.pkl`. It comes from anywhere: of the configuration only numbers are taken, into
+this project's own; the pickle can make nothing but arrays; of the checkpoint only the weights of
+the network are read, all of them.
+"""
+
+import io
+import pickle
+import re
+
+import numpy as np
+
+from helpers.analysis import features
+from helpers.config import SAMPLE_RATE
+from helpers.errors import InputError
+from helpers.instruments import untrusted
+from helpers.instruments.untrusted import or_refuse
+from helpers.tensorflow_import import tf
+
+CONFIG = re.compile(r"operative_config-(\d+)\.gin")
+CHECKPOINT = re.compile(r"ckpt-(\d+)\.(index|data-\d{5}-of-\d{5})")
+STATISTICS = "dataset_statistics.pkl"
+
+# ddsp's names before 1.0, and after.
+RENAMED = {"Additive": "Harmonic", "DefaultPreprocessor": "F0LoudnessPreprocessor"}
+
+# What a model may set, by ddsp's names: the one value that is played here, or any.
+ANY = object()
+MODEL = {
+    "get_model.model": "Autoencoder",
+    "Autoencoder.preprocessor": "F0LoudnessPreprocessor",
+    "Autoencoder.encoder": None,
+    "Autoencoder.decoder": "RnnFcDecoder",
+    "Autoencoder.processor_group": "ProcessorGroup",
+    "Autoencoder.losses": ANY,
+    "F0LoudnessPreprocessor.time_steps": ANY,
+    "F0LoudnessPreprocessor.frame_rate": ANY,
+    "F0LoudnessPreprocessor.sample_rate": ANY,
+    "F0LoudnessPreprocessor.compute_loudness": ANY,  # here curves are played as they are
+    "RnnFcDecoder.rnn_channels": ANY,
+    "RnnFcDecoder.rnn_type": "gru",
+    "RnnFcDecoder.ch": ANY,
+    "RnnFcDecoder.layers_per_stack": ANY,
+    "RnnFcDecoder.stateless": False,
+    "RnnFcDecoder.input_keys": ANY,
+    "RnnFcDecoder.output_splits": ANY,
+    "RnnFcDecoder.name": ANY,
+    "ProcessorGroup.dag": ANY,
+    "Harmonic.n_samples": ANY,
+    "Harmonic.sample_rate": SAMPLE_RATE,
+    "Harmonic.scale_fn": "exp_sigmoid",
+    "Harmonic.normalize_below_nyquist": True,
+    "Harmonic.amp_resample_method": "window",
+    "Harmonic.use_angular_cumsum": ANY,  # here the phase is exact always
+    "Harmonic.name": "harmonic",
+    "FilteredNoise.n_samples": ANY,
+    "FilteredNoise.window_size": 0,
+    "FilteredNoise.scale_fn": "exp_sigmoid",
+    "FilteredNoise.initial_bias": ANY,
+    "FilteredNoise.name": "filtered_noise",
+    "Add.name": "add",
+    "Reverb.trainable": True,
+    "Reverb.reverb_length": ANY,
+    "Reverb.add_dry": True,
+    "Reverb.name": "reverb",
+    "exp_sigmoid.exponent": 10.0,
+    "exp_sigmoid.max_value": 2.0,
+    "exp_sigmoid.threshold": 1e-7,
+    "oscillator_bank.sum_sinusoids": True,
+    "oscillator_bank.use_angular_cumsum": ANY,
+}
+# What only trains or tests it, and is passed over, as are the imports of ddsp.
+TRAINING = {
+    *("train", "Trainer", "evaluate", "sample", "TFRecordProvider", "SpectralLoss", "run_dag"),
+    *("BasicEvaluator", "F0LdEvaluator", "TWMEvaluator", "get_strategy", "compute_loudness"),
+}
+NAMED = {setting.split(".")[0] for setting in MODEL} | TRAINING
+IMPORTED = ("ddsp", "ddsp.training")
+
+SOUND = [
+    ["Harmonic", ["amps", "harmonic_distribution", "f0_hz"]],
+    ["FilteredNoise", ["noise_magnitudes"]],
+    ["Add", ["filtered_noise/signal", "harmonic/signal"]],
+]
+ROOM = ["Reverb", ["add/signal"]]
+WITHOUT_A_ROOM = """ProcessorGroup.dag = [
+  (@FramewiseHarmonic(), ['amps', 'harmonic_distribution', 'f0_hz']),
+  (@FramewiseNoise(), ['noise_magnitudes']),
+  (@processors.Add(), ['filtered_noise/signal', 'harmonic/signal']),
+]"""
+
+# Where the statistics are missing: of a voice or an instrument in the middle, at middling levels.
+GUESSED_PITCH_MIDI = {"low": 54.0, "mean": 66.0, "high": 78.0}
+GUESSED_LOUDNESS_DB = {features.PROFILE: (-35.0, 0.0), features.PROFILE_BEFORE: (-75.0, -40.0)}
+
+
+def newest_files(names):
+    """Of the names of files those of Google's newest checkpoint; none where it is not theirs."""
+    names = set(names)
+    chosen = _newest(CONFIG, names) | _newest(CHECKPOINT, names)
+    return chosen | ({STATISTICS} & set(names) if chosen else set())
+
+
+def read(folder, name, feature_profile=None):
+    """Reads all but the weights.
+
+    Args:
+      folder: Of the bundle.
+      name: What it is called in sentences.
+      feature_profile: Its loudness, of `features.FLOORS_DB`; None: as its configuration tells.
+
+    Returns:
+      What to set in `gin/ddsp.gin`, as lines; statistics; card.
+
+    Raises:
+      InputError: It is incomplete, damaged, no model that is played here, or asks for more.
+    """
+    chosen = newest_files(path.name for path in folder.iterdir())
+    for needed in ("operative_config-0.gin", "ckpt-1.index", "ckpt-1.data-00000-of-00001"):
+        if not any(re.sub(r"\d+", "", file) == re.sub(r"\d+", "", needed) for file in chosen):
+            raise InputError(f"{name} is no instrument: a file like {needed} is missing from it.")
+    (config,) = (file for file in chosen if CONFIG.fullmatch(file))
+    settings = _settings(untrusted.read_text(folder / config, name), name)
+    with or_refuse(f"The configuration of {name} is not as ddsp writes it: take another copy."):
+        lines, hop_size = _translated(settings, name)
+    if feature_profile is None:
+        # The setting came in 2.0, together with its loudness; all that are in force are written.
+        since_2 = "F0LoudnessPreprocessor.compute_loudness" in settings
+        feature_profile = features.PROFILE if since_2 else features.PROFILE_BEFORE
+    features.check_profile(feature_profile)
+    range_db = -features.FLOORS_DB[feature_profile]
+    rates = {"sample_rate": SAMPLE_RATE, "frame_rate": SAMPLE_RATE // hop_size}
+    about = {"feature_profile": feature_profile, **rates}
+    statistics = {**about, **_statistics(folder / STATISTICS, name, feature_profile)}
+    card = {
+        "name": name.removesuffix(".zip"),
+        **about,
+        "training_data": {"files": None, "examples": None, "credit": "", "licence": ""},
+        "steps": int(CHECKPOINT.fullmatch(_index(folder))[1]),
+        "heldout": {},
+        "versions": {},
+        "origin": "ddsp, by Google's notebook",
+    }
+    if STATISTICS not in chosen:
+        card["warning"] = (
+            f"{name} has no {STATISTICS}: its register and loudness are guessed, so set the "
+            "octaves and the loudness by ear."
+        )
+    return [*lines, f"ScaleFeatures.loudness_range_db = {range_db}"], statistics, card
+
+
+def load_weights(network, folder, name):
+    """Loads the weights, all of the network's and no others, from Google's newest checkpoint.
+
+    Raises:
+      InputError: They are another network's, or damaged.
+    """
+    with or_refuse(
+        f"The weights of {name} do not fit its configuration or are damaged: take another copy."
+    ):
+        prefix = str(folder / _index(folder).removesuffix(".index"))
+        stored = check_weights(folder, name)
+        if stored != sorted((tuple(w.shape), w.dtype.as_numpy_dtype) for w in network.weights):
+            raise ValueError("not the network's weights")
+        status = tf.train.Checkpoint(model=network).read(prefix)
+        status.assert_existing_objects_matched().expect_partial()
+
+
+def check_weights(folder, name):
+    """Refuses a checkpoint that cannot be opened; returns the shapes and types of its weights."""
+    with or_refuse(f"The weights of {name} are damaged: take another copy."):
+        reader = tf.train.load_checkpoint(str(folder / _index(folder).removesuffix(".index")))
+        types = reader.get_variable_to_dtype_map()
+        return sorted(
+            (tuple(shape), types[key].as_numpy_dtype)
+            for key, shape in reader.get_variable_to_shape_map().items()
+            if key.startswith("model/") and "/.OPTIMIZER_SLOT/" not in key
+        )
+
+
+def _newest(pattern, names):
+    """The names that match a pattern with the highest number."""
+    found = [match for match in map(pattern.fullmatch, names) if match]
+    newest = max((int(match[1]) for match in found), default=None)
+    return {match[0] for match in found if int(match[1]) == newest}
+
+
+def _index(folder):
+    chosen = newest_files(path.name for path in folder.iterdir())
+    return next(file for file in chosen if file.endswith(".index"))
+
+
+def _settings(text, name):
+    """What a configuration sets of the model, by "class.argument": no macros, names as texts."""
+    name = f"The configuration of {name}"
+    found, macros = {}, {}
+    with or_refuse(f"{name} is not written as gin is: take a copy that nobody has edited."):
+        for scope, selector, argument, value, _ in untrusted.statements(text, name, IMPORTED):
+            value = _plain(value, macros, name)
+            if not argument and not scope:
+                macros[selector] = value
+                continue
+            chosen = _ddsp_name(selector)
+            setting = f"{chosen}.{argument}"
+            if scope or (setting not in MODEL and chosen not in TRAINING):
+                raise InputError(
+                    f"{name} sets {selector}.{argument}, which Google's notebooks do not: refused."
+                )
+            if MODEL.get(setting, ANY) not in (ANY, value):
+                raise InputError(
+                    f"{name} has {setting} = {value}, which only ddsp itself plays: choose a model "
+                    "made by solo_instrument.gin at 16 kHz."
+                )
+            found[setting] = value
+    return {setting: value for setting, value in found.items() if setting in MODEL}
+
+
+def _plain(value, macros, name):
+    """A value with its macros put in, and what it names as texts: nothing is called."""
+    if isinstance(value, untrusted.Macro):
+        if value not in macros:
+            raise InputError(f"{name} has a macro {value} that it does not set before: refused.")
+        return macros[value]
+    if isinstance(value, untrusted.Reference):
+        if _ddsp_name(value) not in NAMED:
+            raise InputError(f"{name} names {value}, which Google's notebooks do not: refused.")
+        return _ddsp_name(value)
+    if isinstance(value, str):
+        return value.replace("additive", "harmonic")  # before 1.0
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item, macros, name) for item in value)
+    return value
+
+
+def _ddsp_name(selector):
+    name = untrusted.without_module(selector)
+    return RENAMED.get(name, name)
+
+
+def _translated(settings, name):
+    """The lines that set the same in `gin/ddsp.gin`, and the samples of a frame."""
+    dag = [[node[0], list(node[1])] for node in settings["ProcessorGroup.dag"]]
+    splits = settings["RnnFcDecoder.output_splits"]
+    if dag not in (SOUND, [*SOUND, ROOM]) or [key for key, _ in splits] != [
+        *("amps", "harmonic_distribution", "noise_magnitudes")
+    ]:
+        raise InputError(
+            f"{name} plays other synthesizers than harmonics, noise and a reverb: choose a model "
+            "made by solo_instrument.gin."
+        )
+    n_frames = settings["F0LoudnessPreprocessor.time_steps"]
+    hop_size, rest = divmod(settings["Harmonic.n_samples"], n_frames)
+    stated = settings.get("F0LoudnessPreprocessor.sample_rate", SAMPLE_RATE)
+    frame_rate = settings.get("F0LoudnessPreprocessor.frame_rate", SAMPLE_RATE / hop_size)
+    n_noise = settings.get("FilteredNoise.n_samples")
+    if (
+        rest
+        or (stated, frame_rate * hop_size) != (SAMPLE_RATE, SAMPLE_RATE)
+        or (n_noise != settings["Harmonic.n_samples"])
+    ):
+        raise InputError(
+            f"The configuration of {name} has different sample or frame rates for its parts: take "
+            "a copy that nobody has edited."
+        )
+    values = {
+        "hop_size": hop_size,
+        "harmonics": splits[1][1],
+        "noise_bands": splits[2][1],
+        "GruDecoder.rnn_channels": settings["RnnFcDecoder.rnn_channels"],
+        "GruDecoder.ch": settings["RnnFcDecoder.ch"],
+        "GruDecoder.layers_per_stack": settings["RnnFcDecoder.layers_per_stack"],
+        "GruDecoder.input_keys": settings["RnnFcDecoder.input_keys"],
+        "FramewiseNoise.initial_bias": settings.get("FilteredNoise.initial_bias", -5.0),
+    }
+    if ROOM in dag:
+        values["reverb_length"] = settings["Reverb.reverb_length"]
+    if sorted(values["GruDecoder.input_keys"]) != ["f0_scaled", "ld_scaled"] or any(
+        type(value) is not int
+        for setting, value in values.items()
+        if setting not in ("GruDecoder.input_keys", "FramewiseNoise.initial_bias")
+    ):
+        raise ValueError("no numbers, or other inputs")
+    lines = [f"{setting} = {value!r}" for setting, value in values.items()]
+    return lines if ROOM in dag else [*lines, WITHOUT_A_ROOM], hop_size
+
+
+def _statistics(path, name, feature_profile):
+    """What the training data played, in the terms of `dataset`."""
+    if not path.is_file():
+        levels_db = np.linspace(*GUESSED_LOUDNESS_DB[feature_profile], 101)
+        return {
+            "pitch_midi": GUESSED_PITCH_MIDI,
+            "loudness_db_percentiles": levels_db.tolist(),
+        }
+    with or_refuse(
+        f"{STATISTICS} of {name} is damaged, or holds more than numbers: refused; without it the "
+        "instrument plays too."
+    ):
+        if path.stat().st_size > untrusted.MAX_TEXT_BYTES:
+            raise ValueError("too large")
+        stored = _Numbers(io.BytesIO(path.read_bytes())).load()
+        levels_db = np.ravel(stored["quantile_transform"].state["quantiles_"]).astype(float)
+        shares = np.linspace(0.0, 1.0, len(levels_db))
+        levels_db = np.interp(np.linspace(0.0, 1.0, 101), shares, levels_db)
+        pitch_midi = {"mean": float(stored.get("mean_pitch_note", stored["mean_pitch"]))}
+        # The lowest and the highest note of a 4 s example, on average; older ones lack them.
+        for key, stored_key in (("low", "mean_min_pitch_note"), ("high", "mean_max_pitch_note")):
+            if stored_key in stored:
+                pitch_midi[key] = float(stored[stored_key])
+        statistics = {"pitch_midi": pitch_midi, "loudness_db_percentiles": levels_db.tolist()}
+        untrusted.check_statistics(statistics)
+        return statistics
+
+
+class _Inert:
+    """Stands for an object of another library: holds what it was pickled with, does nothing."""
+
+    def __init__(self, *_):
+        self.state = {}
+
+    def __setstate__(self, state):
+        self.state = state
+
+
+class _Numbers(pickle.Unpickler):
+    """Reads a pickle that may name arrays, numbers, and ddsp's or sklearn's quantiles."""
+
+    NUMPY = {
+        "_reconstruct": np.zeros(1).__reduce__()[0],
+        "scalar": np.float64(0).__reduce__()[0],
+        "ndarray": np.ndarray,
+        "dtype": np.dtype,
+    }
+    NUMPY_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
+    INERT = re.compile(
+        r"(ddsp|sklearn)\.[\w.]+ QuantileTransformer"
+        r"|numpy\.random\.\w+ (__randomstate_ctor|__bit_generator_ctor|MT19937)"
+        r"|numpy\.random\.bit_generator (__pyx_unpickle_SeedSequence|SeedSequence)"
+    )
+
+    def find_class(self, module, name):
+        """What a name in the pickle stands for; nothing is imported."""
+        if module in self.NUMPY_MODULES and name in self.NUMPY:
+            return self.NUMPY[name]
+        if self.INERT.fullmatch(f"{module} {name}"):
+            return _Inert
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed")

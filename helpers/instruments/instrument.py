@@ -1,0 +1,291 @@
+"""Instruments: what a gin configuration describes, made into a network that plays curves.
+
+Beside `untrusted`, which reads configurations and calls nothing, this is the only module that
+speaks to gin.
+"""
+
+import functools
+from dataclasses import dataclass, field
+
+import gin
+import numpy as np
+
+from helpers.config import SAMPLE_RATE
+from helpers.errors import InputError
+from helpers.instruments import untrusted
+from helpers.synthesis import encoders, losses, networks, synths, wavernn  # noqa: F401  for gin
+from helpers.synthesis.ddsp_import import ddsp
+from helpers.synthesis.xla import compiled
+from helpers.tensorflow_import import tf
+
+SAMPLE_RATES = (16000, 24000, 32000, 44100, 48000)  # Hz, to which configurations can be brought
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+
+
+@dataclass
+class Instrument:
+    """A model that plays curves of f0, loudness and, where it has an encoder, z.
+
+    Attributes:
+      network: ddsp's Autoencoder, built.
+      config: The operative gin configuration, as text.
+      sample_rate: Hz.
+      hop_size: Samples a frame.
+      statistics: What the training data played, from `dataset`; empty before training.
+      card: The model card; empty before training.
+    """
+
+    network: tf.keras.Model
+    config: str
+    sample_rate: int
+    hop_size: int
+    statistics: dict = field(default_factory=dict)
+    card: dict = field(default_factory=dict)
+
+    @property
+    def frame_rate(self):
+        """Frames a second of the curves that it takes."""
+        return self.sample_rate // self.hop_size
+
+    @property
+    def parameters(self):
+        """How many numbers training sets, the reverb's impulse response among them."""
+        return self.network.count_params()
+
+    @property
+    def z_dims(self):
+        """Numbers a frame of z; 0 for an instrument without an encoder."""
+        return self.network.encoder.z_dims if self.network.encoder else 0
+
+    def play(self, f0_hz, loudness_db, z=None):
+        """Plays curves.
+
+        Args:
+          f0_hz: Fundamental frequency, no NaN. Shape [n_frames].
+          loudness_db: Shape [n_frames].
+          z: From `encode`, for an instrument with an encoder. Shape [n_frames, z_dims].
+
+        Returns:
+          Audio. Shape [n_frames * hop_size].
+
+        Raises:
+          InputError: z is missing, of another shape, or given to an instrument without it.
+        """
+        self.check_z(z, len(f0_hz))
+        curves = {"f0_hz": _batch(f0_hz), "loudness_db": _batch(loudness_db)}
+        curves |= self.network.preprocessor(curves, training=False)
+        if z is not None:
+            curves["z"] = _batch(z)
+        return self.network.decode(curves, training=False).numpy()[0]
+
+    def encode(self, audio):
+        """What a sound has beside f0 and loudness, as the instrument's encoder hears it.
+
+        Args:
+          audio: At the instrument's sample rate. Shape [n_samples].
+
+        Returns:
+          z, in frames centred as those of `Features`. Shape [1 + n_samples // hop_size, z_dims].
+
+        Raises:
+          InputError: The instrument has no encoder.
+        """
+        if not self.z_dims:
+            raise InputError("This instrument has no z: play it from f0 and loudness alone.")
+        n_frames = 1 + len(audio) // self.hop_size
+        frames = tf.zeros([1, n_frames, 1])  # only their number is taken
+        z = self.network.encoder({"audio": _batch(audio), "f0_scaled": frames})["z"]
+        return tf.cast(z, tf.float32).numpy()[0]
+
+    @property
+    def echoes(self):
+        """What the instrument's room adds to its sound: an impulse response [n_taps], first 0."""
+        for processor in self._processors:
+            if isinstance(processor, ddsp.effects.Reverb):
+                echoes = np.ravel(processor.get_controls(tf.zeros([1, 1]))["ir"])
+                return np.concatenate([[0.0], echoes[1:]]).astype(np.float32)
+        return np.zeros(1, np.float32)
+
+    @property
+    def noise_bands(self):
+        """Bands of the noise from 0 Hz to half the sample rate, of equal width."""
+        self._synthesizer(synths.FramewiseNoise)  # or there are none
+        return dict(self.network.decoder.output_splits)["noise_magnitudes"]
+
+    def decode(self, f0_hz, loudness_db, z=None, state=None):
+        """Curves to the controls of the synthesizers, for a block of frames after another.
+
+        Compiled, anew for each number of frames.
+
+        Args:
+          f0_hz, loudness_db, z: As for `play`.
+          state: What the block before returned; None at the beginning.
+
+        Returns:
+          (amplitudes [n_frames, 1], harmonic_distribution [n_frames, n_harmonics] with the sum 1,
+          noise magnitudes [n_frames, n_bands]), and the state to go on from.
+        """
+        if state is None:
+            state = self.network.decoder.start()
+        z = None if z is None else _batch(z)
+        controls, state = self._decode(_batch(f0_hz), _batch(loudness_db), z, state)
+        return tuple(control[0].numpy() for control in controls), state
+
+    def check_z(self, z, n_frames):
+        """Refuses z where there is none, is to be one, or is to be one of another shape."""
+        if z is None and self.z_dims:
+            raise InputError(
+                "This instrument plays from z too: encode a sound first and give what "
+                "instrument.encode(audio) returns."
+            )
+        if z is not None and not self.z_dims:
+            raise InputError("This instrument has no z: play it from f0 and loudness alone.")
+        if z is not None and np.shape(z) != (n_frames, self.z_dims):
+            raise InputError(
+                f"z has the shape {np.shape(z)}, where {n_frames} frames of {self.z_dims} numbers "
+                "are wanted: cut it to the frames of f0."
+            )
+
+    @functools.cached_property
+    def _decode(self):
+        # TensorFlow knows functions by their code: it would take this method of several instruments
+        # for one that is compiled over and over, and warn of that at the fifth.
+        return compiled(functools.partial(self._controls))
+
+    def _controls(self, f0_hz, loudness_db, z, state):
+        curves = self.network.preprocessor({"f0_hz": f0_hz, "loudness_db": loudness_db})
+        if z is not None:
+            curves["z"] = z
+        raw, state = self.network.decoder.step(curves, state)
+        raw = {name: tf.cast(control, tf.float32) for name, control in raw.items()}
+        harmonic = self._synthesizer(synths.FramewiseHarmonic).get_controls(
+            raw["amps"], raw["harmonic_distribution"], curves["f0_hz"]
+        )
+        noise = self._synthesizer(synths.FramewiseNoise).get_controls(raw["noise_magnitudes"])
+        amplitudes, distribution = harmonic["amplitudes"], harmonic["harmonic_distribution"]
+        return (amplitudes, distribution, noise["magnitudes"]), state
+
+    @property
+    def _processors(self):
+        group = self.network.processor_group
+        return group.processors if group else []  # WaveRNN has none
+
+    def _synthesizer(self, kind):
+        for processor in self._processors:
+            if isinstance(processor, kind):
+                return processor
+        raise InputError(
+            f"This instrument has no {kind.__name__}: timbre transfer wants one with harmonics and "
+            "noise."
+        )
+
+
+def make(text, name="The configuration", sample_rate=None, precision="float32"):
+    """Makes the instrument that a gin configuration describes, after `untrusted.check_config`.
+
+    Args:
+      text: The configuration.
+      name: What it is called in sentences.
+      sample_rate: Hz to bring the configuration to, from 16 kHz; None leaves it as it is.
+      precision: Of the decoder's and the encoder's layers, as Keras names its policies.
+
+    Raises:
+      InputError: It may not be what it is, or describes no instrument.
+    """
+    untrusted.check_config(text, name)
+    try:
+        gin.clear_config()
+        with gin.unlock_config():
+            gin.parse_config(text)
+            if sample_rate is not None:
+                scale(sample_rate)
+        rates = _number("sample_rate"), _number("hop_size")
+        _check_frames(*rates, name)
+        network = ddsp.training.models.get_model()
+        _set_precision(network, precision)
+        made = Instrument(network, "", *rates)
+        n_played, n_samples = _play_a_second(made)
+    except InputError:
+        raise
+    except Exception as error:  # gin, ddsp, Keras and TensorFlow each have their own
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{name} describes no instrument ({reason}): correct it.") from error
+    if n_played != n_samples:
+        raise InputError(f"{name} gives its synthesizers different hop sizes: make them equal.")
+    made.config = gin.operative_config_str()
+    return made
+
+
+def scale(sample_rate):
+    """Brings the numbers at the top of a configuration from 16 kHz to another sample rate.
+
+    Windows of the loss keep their length, bands of the noise their width, and harmonics of the same
+    f0 fill the spectrum: all grow with the rate, by whole quarters, which leaves the windows sizes
+    that an FFT is fast for. Frames are as many a second as the configuration says, or the most
+    below that of which each is a whole number of samples at both rates: features are taken at
+    16 kHz.
+    """
+    exact = sample_rate / SAMPLE_RATE
+    ratio = round(4 * exact) / 4
+    most = SAMPLE_RATE // _number("hop_size")
+    common = np.gcd(sample_rate, SAMPLE_RATE)
+    frame_rate = max(rate for rate in range(1, most + 1) if common % rate == 0)
+    scaled = {
+        "sample_rate": sample_rate,
+        "hop_size": sample_rate // frame_rate,
+        "fft_sizes": tuple(int(size * ratio) for size in _number("fft_sizes")),
+        "harmonics": round(_number("harmonics") * ratio),
+        "noise_bands": 1 + round((_number("noise_bands") - 1) * ratio),
+        "reverb_length": round(_number("reverb_length") * exact),
+    }
+    for macro, value in scaled.items():
+        gin.bind_parameter(f"{macro}/macro.value", value)
+
+
+def _number(macro):
+    """What the configuration has at its top under a name."""
+    return gin.query_parameter(f"{macro}/macro.value")
+
+
+def _check_frames(sample_rate, hop_size, name):
+    """Features are taken at 16 kHz: a frame has to be a whole number of samples there too."""
+    if (
+        min(sample_rate, hop_size) < 1
+        or sample_rate % hop_size
+        or SAMPLE_RATE % (sample_rate // hop_size)
+    ):
+        raise InputError(
+            f"{name} makes {sample_rate} / {hop_size} frames a second: choose a sample rate and a "
+            f"hop size that give a whole divisor of {SAMPLE_RATE}, such as 100 or 125."
+        )
+
+
+def _set_precision(network, precision):
+    """Has the layers of decoder and encoder compute in half precision, their weights in float32.
+
+    Keras sets this for all layers or for each when it is made, and gin makes them: a phase, an
+    impulse response or a loss in half precision would be heard.
+    """
+    for part in filter(None, (network.encoder, network.decoder)):
+        for layer in (part, *part.submodules):
+            layer._set_dtype_policy(precision)
+
+
+def _play_a_second(made):
+    """Builds the variables; returns how many samples were played, and how many should have been."""
+    n_frames = made.frame_rate
+    n_samples = n_frames * made.hop_size
+    played = made.network(
+        {
+            "f0_hz": tf.fill([1, n_frames], 440.0),
+            "loudness_db": tf.fill([1, n_frames], -80.0),
+            "audio": tf.zeros([1, n_samples]),
+        },
+        training=False,
+    )
+    return played["audio_synth"].shape[1], n_samples
+
+
+def _batch(curve):
+    """A batch of one, in float32."""
+    return tf.constant(np.asarray(curve, np.float32)[np.newaxis])

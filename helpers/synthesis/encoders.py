@@ -1,0 +1,69 @@
+"""Recordings to z(t): what a sound has beside its f0 and loudness, such as a vowel.
+
+Registered with gin.
+"""
+
+import gin
+
+from helpers.synthesis.ddsp_import import ddsp
+from helpers.synthesis.gru import Gru
+from helpers.tensorflow_import import tf
+
+layers = tf.keras.layers
+
+WINDOW_SECONDS = 0.064
+MEL_BANDS = 128
+MEL_RANGE_HZ = (20.0, 8000.0)  # at every sample rate, so that z means the same
+N_MFCCS = 30
+MFCC_SCALE = 2.0  # the usual deviation of each but the lowest, over instruments and time
+FLOOR = 1e-5  # of the magnitudes, before their logarithm; ddsp has it for what is 0 alone
+
+
+def mfccs(audio, hop_size, sample_rate):
+    """Mel-frequency cepstral coefficients, as `ddsp.spectral_ops.compute_mfcc` makes them.
+
+    There frames begin at their time and there are but a few rates of them; here they are centred
+    on it, as those of f0 and loudness are, and any number of samples apart.
+
+    Args:
+      audio: Shape [batch, n_samples].
+      hop_size: Samples from frame to frame.
+      sample_rate: Hz.
+
+    Returns:
+      Shape [batch, 1 + n_samples // hop_size, 30].
+    """
+    window_size = round(WINDOW_SECONDS * sample_rate)
+    half = window_size // 2
+    audio = tf.pad(audio, [[0, 0], [half, window_size - half]])
+    magnitudes = tf.abs(tf.signal.stft(audio, window_size, hop_size))
+    to_mel = tf.signal.linear_to_mel_weight_matrix(
+        MEL_BANDS, magnitudes.shape[-1], sample_rate, *MEL_RANGE_HZ
+    )
+    log_mel = tf.math.log(tf.maximum(tf.matmul(magnitudes, to_mel), FLOOR))
+    return tf.signal.mfccs_from_log_mel_spectrograms(log_mel)[..., :N_MFCCS]
+
+
+@gin.register
+class FramewiseMfccEncoder(ddsp.training.nn.DictLayer):
+    """MFCCs through a GRU to z, as in ddsp's MfccTimeDistributedRnnEncoder, but for two things.
+
+    z has the frames of the other curves, for a clip of any length. And where ddsp takes mean and
+    deviation over the clip out of each coefficient, and with them what tells one instrument from
+    another, this leaves out the first coefficient alone: the level, which loudness tells.
+    """
+
+    def __init__(self, rnn_channels=512, z_dims=16, hop_size=64, sample_rate=16000, **kwargs):
+        # The layers within cast what they are given; a spectrum in half precision is but noise.
+        super().__init__(autocast=False, **kwargs)
+        self.z_dims = z_dims
+        self.hop_size = hop_size
+        self.sample_rate = sample_rate
+        self.rnn = Gru(rnn_channels, return_sequences=True)
+        self.dense_out = layers.Dense(z_dims)
+
+    # ddsp reads the names of what a layer takes and returns from its signature.
+    def call(self, audio, f0_scaled) -> ["z"]:  # noqa: F821
+        """[batch, n_samples] to z [batch, n_frames, z_dims], of as many frames as f0 has."""
+        coefficients = mfccs(audio, self.hop_size, self.sample_rate)[:, : f0_scaled.shape[1]]
+        return self.dense_out(self.rnn(coefficients[:, :, 1:] / MFCC_SCALE))

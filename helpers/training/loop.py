@@ -1,0 +1,351 @@
+"""The training loop: resumable, interruptible, the same for the same seed.
+
+For long runs without a notebook:
+
+    python -m helpers.training --data FOLDER_OF_RECORDINGS --save FOLDER
+"""
+
+import argparse
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from helpers.config import SAMPLE_RATE
+from helpers.errors import InputError
+from helpers.evaluation import metrics
+from helpers.instruments import bundles, configurations
+from helpers.tensorflow_import import tf
+from helpers.training import dataset as datasets
+from helpers.training.checkpoints import Checkpoints
+from helpers.training.history import STALLED, History, Progress
+from helpers.training.steps import BATCH_SIZE, Steps, draw_batch, heldout_batches
+from helpers.training.tensorboard import Logs
+
+LEARNING_RATE = 2e-3  # the highest
+EVALUATE_EVERY = 50  # steps; a checkpoint is written as often
+DIVERGED_STEPS = 10  # the mean loss of the last ...
+DIVERGED = 3.0  # ... is this many times the lowest so far
+LOGGED_SOUNDS = 20  # at most, in all: each takes as much disk as a WAV file
+
+
+def train(
+    instrument,
+    dataset,
+    folder,
+    steps,
+    learning_rate=LEARNING_RATE,
+    seed=0,
+    report=None,
+    strategy=None,
+    gains_db=(0.0, 0.0),
+):
+    """Trains an instrument to play what its features were taken from, and keeps checkpoints.
+
+    Every `EVALUATE_EVERY` steps the held-out loss is measured and a checkpoint written. Called
+    again with the same folder it goes on where it stopped, after an interrupt as after a crash,
+    to the same weights: each step draws its batch and the synthesizer's noise from the seed and
+    its own number. (A GPU adds up in any order: there they are the same up to rounding.) The
+    learning rate falls over `steps` by half a cosine.
+
+    A loaded instrument is fine-tuned: training starts from the weights that there are. At the
+    end, and when stopped, the instrument has those of the lowest held-out loss.
+
+    `folder/logs` is for TensorBoard.
+
+    Args:
+      instrument: An `Instrument`; its weights and statistics change, its card is emptied.
+      dataset: A `dataset.Dataset` of the instrument's sample and frame rate.
+      folder: Where checkpoints go.
+      steps: How many steps in all, those of earlier calls included.
+      learning_rate: Of Adam, at its highest.
+      seed: The same seed gives the same batches and noise.
+      report: Called with a `history.Progress` after each evaluation.
+      strategy: A `tf.distribute.Strategy` in whose scope the instrument was built; it spreads each
+        batch over its devices. The current one if None.
+      gains_db: The least and the most that a clip is made louder by, at random. Good for an
+        instrument with z, which tells the timbre, so that loudness need only tell the level.
+
+    Returns:
+      The `history.History` from the first step on.
+
+    Raises:
+      InputError: The dataset has other rates, the folder another model's checkpoints or no room,
+        the instrument is not of the strategy, or the loss rose beyond bounds; then the instrument
+        is as at the last checkpoint.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    _check(instrument, dataset.statistics, steps, strategy)
+    run = _Run(
+        instrument,
+        dataset,
+        Path(folder),
+        steps,
+        learning_rate,
+        seed,
+        gains_db,
+        report,
+        strategy,
+    )
+    instrument.statistics, instrument.card = dataset.statistics, {}
+    with Logs(Path(folder) / "logs", run.steps.done + 1) as run.logs:
+        try:
+            run.go_on()
+        except KeyboardInterrupt:
+            run.save()
+            tqdm.write("Stopped: run this again to go on from here.")
+    if run.history.step:
+        run.steps.take_best()
+    return run.history
+
+
+def strategy():
+    """The strategy for this machine: all its GPUs if there are several, else the current one."""
+    # Whoever is the first to ask for it makes it: in a strategy's scope it would belong to that.
+    tf.random.get_global_generator()
+    gpus = tf.config.list_logical_devices("GPU")[:BATCH_SIZE]
+    if len(gpus) < 2:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
+
+
+class _Run:
+    """One call of `train`."""
+
+    def __init__(
+        self,
+        instrument,
+        dataset,
+        folder,
+        n_steps,
+        learning_rate,
+        seed,
+        gains_db,
+        report,
+        strategy,
+    ):
+        self._instrument, self._dataset = instrument, dataset
+        self._seed, self._gains_db = seed, gains_db
+        self._n_steps, self._learning_rate, self._report = n_steps, learning_rate, report
+        self._heldout = heldout_batches(dataset.heldout)
+        self._original = np.array(dataset.heldout["audio"][0])
+        network = instrument.network
+        self.steps = Steps(network, strategy, n_steps, learning_rate, seed, EVALUATE_EVERY)
+        self._checkpoints = Checkpoints(folder, **self.steps.state)
+        self._first_timed = None  # step and time from which on nothing is compiled any more
+        before = network.get_weights()
+        try:
+            self.history = self._restore()
+        except InputError:
+            network.set_weights(before)
+            raise
+
+    def go_on(self):
+        """Trains to the end, from where it stopped."""
+        done = self.steps.done
+        if done == 0:
+            self.logs.sound(done, "original", self._original, self._instrument.sample_rate)
+        if self._is_due(done) and done not in self.history.step:  # it stopped while evaluating
+            self._evaluate(done)
+        elif done >= self._n_steps:
+            tqdm.write(f"Trained for {done} steps already: ask for more, or choose another folder.")
+            self.steps.take_best()
+            self._tell(done, self._listen()[1])
+        with tqdm(total=self._n_steps, initial=done, desc="training", unit="step") as bar:
+            for step, batch in enumerate(self._batches(done), done + 1):
+                self.steps.train(batch)
+                self._first_timed = self._first_timed or (step, time.perf_counter())
+                bar.update()
+                if self._is_due(step):
+                    self._evaluate(step)
+                    bar.set_postfix(held_out=f"{self.history.heldout_loss[-1]:.2f}")
+
+    def save(self):
+        """Writes a checkpoint; if there is nothing good to keep, goes back to the last instead."""
+        wrong, broke_before = self._what_is_wrong(), self.steps.done
+        if wrong:
+            self._restore()
+            raise InputError(
+                f"The loss {wrong} before step {broke_before}: run this again with a smaller "
+                f"learning_rate, such as {self._learning_rate / 3:.0e}, and it goes on from step "
+                f"{self.steps.done}."
+            )
+        self._checkpoints.save(self.steps.done, asdict(self.history))
+
+    def _restore(self):
+        """Takes up the newest checkpoint; with none, writes one to fall back on."""
+        saved = self._checkpoints.restore()
+        if saved is None:
+            self._checkpoints.save(0, asdict(History()))
+            return History()
+        return History(**saved)
+
+    def _what_is_wrong(self):
+        """What the loss does that no training mends; None if all is well."""
+        last = self.steps.losses(self.steps.done - DIVERGED_STEPS)
+        weights = self._instrument.network.get_weights()
+        means = self.history.train_loss, self.history.heldout_loss
+        if not all(np.isfinite(x).all() for x in (last, *means, *weights)):
+            return "became no number"
+        lowest = [*self.history.train_loss]
+        if self.steps.done <= EVALUATE_EVERY:
+            lowest.extend(self.steps.losses(0)[:1])  # what there was before anything went wrong
+        times = last.mean() / min(lowest) if lowest else 0.0
+        return f"rose to {times:.0f} times its lowest" if times > DIVERGED else None
+
+    def _is_due(self, step):
+        return step > 0 and (step % EVALUATE_EVERY == 0 or step >= self._n_steps)
+
+    def _batches(self, first):
+        """The batches from a step on, each drawn while the step before it is trained."""
+
+        def draw(step):
+            examples = self._dataset.train
+            batch = draw_batch(self._instrument, examples, self._seed, step, self._gains_db)
+            return self.steps.spread(batch)
+
+        with ThreadPoolExecutor(1) as thread:
+            coming = thread.submit(draw, first)
+            for step in range(first, self._n_steps):
+                batch, coming = coming.result(), thread.submit(draw, step + 1)
+                yield batch
+
+    def _evaluate(self, step):
+        """Measures the held-out loss, writes all down, the checkpoint last, and reports."""
+        had_stalled = self.history.has_stalled(self._n_steps)
+        loss, played = self._listen()
+        if loss < self.history.best[0]:
+            self.steps.keep_best()
+        losses = self.steps.losses(self.history.step[-1] if self.history.step else 0)
+        self.history = self.history.and_then(step, float(np.mean(losses)), loss)
+        self._log(step, played)
+        self.save()
+        if self.history.has_stalled(self._n_steps) and not had_stalled:
+            tqdm.write(f"The held-out loss has stalled: {STALLED}.")
+        self._tell(step, played)
+
+    def _listen(self):
+        """Mean held-out loss, and the first held-out example as it is played now."""
+        results = [self.steps.evaluate(batch) for batch in self._heldout]
+        return float(np.mean([loss for _, loss in results])), results[0][0].numpy()[0]
+
+    def _steps_a_second(self, step):
+        """NaN before there is a step that could be timed."""
+        first, started = self._first_timed or (step, np.nan)
+        return (step - first) / (time.perf_counter() - started) if step > first else np.nan
+
+    def _log(self, step, played):
+        self.logs.numbers(
+            step,
+            train_loss=self.history.train_loss[-1],
+            heldout_loss=self.history.heldout_loss[-1],
+            learning_rate=self.steps.learning_rate,
+            steps_a_second=self._steps_a_second(step),
+        )
+        every = -(-self._n_steps // (EVALUATE_EVERY * LOGGED_SOUNDS))  # evaluations
+        if len(self.history.step) % every == 0:
+            self.logs.sound(step, "resynthesis", played, self._instrument.sample_rate)
+
+    def _tell(self, step, played):
+        if self._report is not None:
+            left = (self._n_steps - step) / self._steps_a_second(step)
+            self._report(Progress(self.history, self._original, played, step, self._n_steps, left))
+
+
+def _check(instrument, statistics, steps, strategy):
+    if steps < 1:
+        raise InputError(f"{steps} steps are no training: ask for some hundreds at least.")
+    for name in ("sample_rate", "frame_rate"):
+        if statistics[name] != getattr(instrument, name):
+            raise InputError(
+                f"The dataset's {name} is {statistics[name]}, the model's "
+                f"{getattr(instrument, name)}: prepare the dataset again for this model."
+            )
+    if not strategy.extended.variable_created_in_scope(instrument.network.weights[0]):
+        raise InputError(
+            "The instrument was built for other devices than it is to be trained on: build it "
+            "within `with strategy.scope():`, of the strategy that train is given."
+        )
+
+
+def main(arguments=None):
+    """Trains from the command line and writes a bundle; returns the exit code."""
+    options = _options(arguments)
+    try:
+        return _train_and_save(options)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _options(arguments):
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.training",
+        description="Trains an instrument on a folder of recordings. The same command again goes "
+        "on where it was stopped.",
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="folder of recordings of one instrument")
+    add("--save", type=Path, required=True, help="folder for all that is made; names the bundle")
+    add("--steps", type=int, default=5000, help="in all (%(default)s)")
+    add(
+        "--config",
+        default="small",
+        choices=configurations.names(),
+        help="which model (%(default)s)",
+    )
+    add("--sample-rate", type=int, default=SAMPLE_RATE, help="in Hz (%(default)s)")
+    add("--precision", default="float32", help="such as mixed_float16, on a GPU (%(default)s)")
+    add("--from", dest="bundle", type=Path, help="bundle to fine-tune, instead of these three")
+    add("--learning-rate", type=float, default=LEARNING_RATE, help="the highest (%(default)s)")
+    add("--seed", type=int, default=0, help="the same seed, the same run (%(default)s)")
+    return parser.parse_args(arguments)
+
+
+def _train_and_save(options):
+    """Dataset, training, metrics and bundle, with a line for each."""
+    instrument = _instrument(options)
+    print(f"Instrument: {instrument.parameters:,} numbers to learn.")
+    examples = _examples(options, instrument)
+    n_train, n_heldout = len(examples.train["audio"]), len(examples.heldout["audio"])
+    print(f"Dataset: {n_train} examples to learn from, {n_heldout} held out.")
+    history = train(
+        instrument,
+        examples,
+        options.save / "checkpoints",
+        options.steps,
+        options.learning_rate,
+        options.seed,
+        strategy=strategy(),
+    )
+    if not history.step or history.step[-1] < options.steps:
+        return 130  # stopped from the keyboard, as shells say it
+    print(f"Training: held-out loss {history.best[0]:.3f} at its best, step {history.best[1]}.")
+    scores = metrics.resynthesis(instrument, examples.heldout)
+    print("Held out: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()) + ".")
+    bundle = options.save / options.save.resolve().name
+    instrument.card = bundles.card(bundle.name, instrument, history.best[1], scores)
+    bundles.save(instrument, bundle)
+    print(f"Bundle: {bundles.pack(bundle)}")
+    return 0
+
+
+def _instrument(options):
+    tf.keras.utils.set_random_seed(options.seed)  # of the first weights
+    with strategy().scope():
+        if options.bundle:
+            return bundles.load(options.bundle)
+        return configurations.build(
+            options.config, options.sample_rate, precision=options.precision
+        )
+
+
+def _examples(options, instrument):
+    folder = options.save / "dataset"
+    if folder.is_dir():
+        return datasets.load(folder)
+    return datasets.prepare(options.data, folder, instrument.sample_rate, instrument.frame_rate)

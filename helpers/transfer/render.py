@@ -1,0 +1,350 @@
+"""Adjusted curves to sound: on one instrument or between two, in a room, for any length.
+
+A sound is made in stages: curves are decoded to the controls of the synthesizers, these make the
+harmonics and the noise, and those are mixed and put into a room. Every stage goes block by block
+of frames and carries on where the last block ended, so that blocks of any length join to the same
+sound: the state of the decoder, the phase (in float64), the noise, and the tails of filters and
+room.
+"""
+
+import numpy as np
+import scipy.fft
+from scipy.ndimage import distance_transform_edt
+from scipy.signal import get_window
+
+from helpers.analysis import pitch
+from helpers.errors import InputError
+from helpers.synthesis import synths
+from helpers.transfer.settings import Settings
+
+BLOCK_FRAMES = 512  # of one length, so that XLA compiles each stage once; shorter ones cost more
+RELEASE_SECONDS = 0.02  # for harmonics to fade before and after a note
+EDGE_SECONDS = 0.008  # of fading at the start and at the end of the sound
+FAINTEST = 1e-7  # of a control, for its logarithm: ddsp's own lower limit of them
+SEED = 0  # the same curves give the same sound, noise included
+
+
+class Player:
+    """Plays curves on an instrument, and of what it played before computes only what changed.
+
+    It keeps the controls and the sounds of the last curves; `blocks` keeps nothing.
+    """
+
+    def __init__(self, instrument, second=None, room=None):
+        """Takes instruments and a room.
+
+        Args:
+          instrument: An `Instrument`.
+          second: Another, to mix with it (`Settings.mix`); of the same sample and frame rate.
+          room: An impulse response, direct sound included, at the instrument's sample rate, in
+            place of the room that the instrument learned. Shape [n_taps].
+
+        Raises:
+          InputError: The instruments have different rates, or the room is silent.
+        """
+        self.instruments = [instrument, second] if second else [instrument]
+        self._room = None if room is None else _echoes_in(room)
+        self._kept = {}
+        if second and _rates(second) != _rates(instrument):
+            raise InputError(
+                f"The instruments have {_rates(instrument)} and {_rates(second)}: choose two of "
+                "the same rates to mix."
+            )
+
+    def play(self, curves, settings=Settings(), z=None, second_z=None):
+        """Audio of curves.
+
+        Where f0 is NaN no harmonics sound, only noise as far as the loudness asks for it.
+
+        Args:
+          curves: `Features`, adjusted, at the instrument's frame rate.
+          settings: `Settings`, of which noise_db, reverb and mix are heeded here; the others are
+            for `adjust`.
+          z, second_z: From `encode`, for an instrument with an encoder. Shape [n_frames, z_dims].
+
+        Returns:
+          Audio, faded at both ends. Shape [n_frames * hop_size].
+
+        Raises:
+          InputError: The curves have another frame rate, z is missing or not wanted, or there is no
+            second instrument to mix with.
+        """
+        zs = z, second_z
+        return np.concatenate([*self._blocks(curves, settings, zs, BLOCK_FRAMES, self._remembered)])
+
+    def blocks(self, curves, settings=Settings(), z=None, second_z=None, n_frames=BLOCK_FRAMES):
+        """What `play` returns, block after block of `n_frames`, in memory that does not grow."""
+        yield from self._blocks(
+            curves, settings, (z, second_z), n_frames, lambda stage, key, blocks: blocks
+        )
+
+    def _blocks(self, curves, settings, zs, n_frames, keep):
+        """Blocks of audio, where `keep(stage, key, blocks)` may remember those of a stage."""
+        shares = (1.0 - settings.mix, settings.mix)
+        played = [part for part in zip(self.instruments, zs, shares, strict=False) if part[2]]
+        self._check(curves, settings, played)
+        instrument = self.instruments[0]
+
+        key = curves.f0_hz.tobytes(), curves.loudness_db.tobytes()
+        f0_hz, sung = pitch.fill_unvoiced(curves.f0_hz), _sung(curves)
+        controls = [
+            keep(id(one), (*key, _bytes(z)), _decoded(one, f0_hz, curves.loudness_db, z, n_frames))
+            for one, z, _ in played
+        ]
+        key = *key, *map(_bytes, zs), settings.mix
+        sounds = _sounded(_mixed(controls, settings.mix), f0_hz, sung, instrument, n_frames)
+        sounds = keep("sounds", key, sounds)
+
+        echoes = self._room
+        if echoes is None:
+            echoes = _padded_sum([share * one.echoes for one, _, share in played])
+        dry = (
+            harmonics + 10.0 ** (settings.noise_db / 20.0) * noise for harmonics, noise in sounds
+        )
+        # The last frame is as long as the others, but the recording may end anywhere in it.
+        end = (len(f0_hz) - 1) * instrument.hop_size
+        width = round(EDGE_SECONDS * instrument.sample_rate)
+        n_samples = n_frames * instrument.hop_size
+        return _faded(_in_room(dry, settings.reverb * echoes, n_samples), end, width)
+
+    def _remembered(self, stage, key, blocks):
+        if self._kept.get(stage, (None,))[0] != key:
+            self._kept[stage] = key, list(blocks)
+        return self._kept[stage][1]
+
+    def _check(self, curves, settings, played):
+        frame_rate = self.instruments[0].frame_rate
+        if curves.frame_rate != frame_rate:
+            raise InputError(
+                f"The features have {curves.frame_rate} frames a second and the instrument wants "
+                f"{frame_rate}: extract them again at its rate."
+            )
+        if settings.mix and len(self.instruments) == 1:
+            raise InputError(
+                "There is no second instrument to mix with: choose one, or set the mix to 0."
+            )
+        for instrument, z, _ in played:
+            instrument.check_z(z, len(curves.f0_hz))
+
+
+# Controls
+
+
+def _decoded(instrument, f0_hz, loudness_db, z, n_frames):
+    """Yields (amplitudes, harmonic distribution, noise magnitudes) for blocks of frames."""
+    state = None
+    for first in range(0, len(f0_hz), n_frames):
+        block = slice(first, first + n_frames)
+        n_left = len(f0_hz[block])
+        curves = [
+            None if curve is None else _filled_up(curve[block], n_frames)
+            for curve in (f0_hz, loudness_db, z)
+        ]
+        controls, state = instrument.decode(*curves, state)
+        yield [control[:n_left] for control in controls]
+
+
+def _mixed(controls, mix):
+    """Yields (harmonic amplitudes [n_frames, n_harmonics], noise magnitudes) of blocks.
+
+    Between two instruments every control goes in a straight line in decibels.
+    """
+    for blocks in zip(*controls, strict=True):
+        amplitudes, distribution, magnitudes = (
+            _between(*pair, mix) if len(pair) == 2 else pair[0]
+            for pair in zip(*blocks, strict=True)
+        )
+        distribution = distribution / distribution.sum(axis=1, keepdims=True)
+        yield amplitudes * distribution, magnitudes
+
+
+def _between(one, other, share):
+    """Controls [n_frames, n], in decibels between those of two instruments."""
+    if one.shape != other.shape:
+        raise InputError(
+            f"The instruments have {one.shape[1]} and {other.shape[1]} harmonics or bands of noise "
+            "and cannot be mixed: choose two of the same configuration."
+        )
+    logs = (np.log(np.maximum(controls, FAINTEST)) for controls in (one, other))
+    return np.exp(np.average([*logs], axis=0, weights=[1.0 - share, share])).astype(np.float32)
+
+
+# Sounds
+
+
+def _sung(curves):
+    """From 0 to 1, how much of the harmonics sounds in each frame: all in notes, none far off."""
+    if not curves.voiced.any():
+        return np.zeros(len(curves.f0_hz), np.float32)
+    seconds_off = distance_transform_edt(~curves.voiced) / curves.frame_rate
+    fading = np.cos(np.pi / 2 * np.minimum(seconds_off / RELEASE_SECONDS, 1.0)) ** 2
+    return fading.astype(np.float32)
+
+
+def _sounded(controls, f0_hz, sung, instrument, n_frames):
+    """Yields (harmonics, noise), audio [n_samples] each, for blocks of frames."""
+    hop_size = instrument.hop_size
+    reach = int(np.ceil((instrument.noise_bands - 1) / hop_size))  # frames a noise filter smears
+    n_samples, margin, n_left = n_frames * hop_size, reach * hop_size, len(f0_hz) * hop_size
+    random, cycles = np.random.default_rng(SEED), 0.0
+    white = _white(random, 2 * margin)
+    rows = _in_rows(controls, f0_hz, sung)
+    for f0_hz_around, amplitudes, magnitudes in _with_neighbours(rows, n_frames, reach):
+        here_and_next = slice(reach, reach + n_frames + 1)
+        harmonics, cycles = _harmonics(
+            f0_hz_around[here_and_next, 0], amplitudes[here_and_next], cycles, instrument
+        )
+        white = np.concatenate([white[-2 * margin :], _white(random, n_samples)])
+        noise = _filtered(white, magnitudes)[margin : margin + n_samples]
+        yield harmonics[:n_left], noise[:n_left]
+        n_left -= n_samples
+
+
+def _in_rows(controls, f0_hz, sung):
+    """Yields (f0 [n_frames, 1], harmonic amplitudes, noise magnitudes) of blocks."""
+    first = 0
+    for amplitudes, magnitudes in controls:
+        frames = slice(first, first + len(amplitudes))
+        yield f0_hz[frames, np.newaxis], sung[frames, np.newaxis] * amplitudes, magnitudes
+        first += len(amplitudes)
+
+
+def _with_neighbours(blocks, n_frames, reach):
+    """Yields blocks of `n_frames` rows with `reach` more before and after them.
+
+    Beyond both ends the first and the last row are held, also to fill the last block up.
+    """
+    rows, n_left = None, 0
+    for block in blocks:
+        if rows is None:
+            rows = [np.repeat(column[:1], reach, axis=0) for column in block]
+        rows = [np.concatenate(pair) for pair in zip(rows, block, strict=True)]
+        n_left += len(block[0])
+        while len(rows[0]) >= n_frames + 2 * reach:
+            yield [column[: n_frames + 2 * reach] for column in rows]
+            rows, n_left = [column[n_frames:] for column in rows], n_left - n_frames
+    while n_left > 0:
+        yield [_filled_up(column, n_frames + 2 * reach)[: n_frames + 2 * reach] for column in rows]
+        rows, n_left = [column[n_frames:] for column in rows], n_left - n_frames
+
+
+def _harmonics(f0_hz, amplitudes, cycles, instrument):
+    """Audio [n_samples] of frames, and the phase after them.
+
+    Args:
+      f0_hz: Also of the frame after them. Shape [n_frames + 1].
+      amplitudes: Shape [n_frames + 1, n_harmonics].
+      cycles: Phase before them, in cycles.
+      instrument: Whose rates they are.
+    """
+    position = np.arange(instrument.hop_size) / instrument.hop_size
+    f0_hz = f0_hz.astype(np.float64)
+    frequency_hz = f0_hz[:-1, np.newaxis] + np.diff(f0_hz)[:, np.newaxis] * position
+    phase = cycles + np.cumsum(frequency_hz / instrument.sample_rate)
+    audible_up_to = np.ceil(instrument.sample_rate / 2 / frequency_hz) - 1
+    audio = synths.sum_harmonics(
+        *(
+            table.astype(np.float32)
+            for table in (phase.reshape(frequency_hz.shape) % 1.0, audible_up_to)
+        ),
+        amplitudes[:-1],
+        amplitudes[1:],
+    )
+    return audio.numpy().ravel(), phase[-1] % 1.0
+
+
+def _white(random, n_samples):
+    """White noise in [-1, 1), the same however it is cut."""
+    return 2.0 * random.random(n_samples, np.float32) - 1.0
+
+
+def _filtered(noise, magnitudes):
+    """Noise, each frame of it through a filter of its own: ddsp's `frequency_filter`.
+
+    Args:
+      noise: Shape [n_frames * hop_size].
+      magnitudes: Of the filter at equally spaced frequencies. Shape [n_frames, n_bands].
+    """
+    n_frames, n_bands = magnitudes.shape
+    hop_size, n_taps = len(noise) // n_frames, 2 * (n_bands - 1)
+    n_fft = scipy.fft.next_fast_len(hop_size + n_taps - 1, real=True)
+    window = get_window("hann", n_taps).astype(np.float32)
+    filters = scipy.fft.fftshift(scipy.fft.irfft(magnitudes, axis=1), axes=1) * window
+    noise_frames = noise.reshape(n_frames, hop_size)
+    frames = scipy.fft.irfft(
+        scipy.fft.rfft(noise_frames, n_fft) * scipy.fft.rfft(filters, n_fft), n_fft
+    )
+    n_spread = -(-n_fft // hop_size)
+    frames = np.pad(frames, ((0, 0), (0, n_spread * hop_size - n_fft)))
+    added = np.zeros((n_frames + n_spread - 1, hop_size), np.float32)
+    for i in range(n_spread):
+        added[i : i + n_frames] += frames[:, i * hop_size : (i + 1) * hop_size]
+    delay = (n_taps - 1) // 2 - 1  # as ddsp has it
+    return added.ravel()[delay : delay + len(noise)]
+
+
+# Room
+
+
+def _in_room(blocks, echoes, n_samples):
+    """Yields blocks of audio with their echoes.
+
+    Args:
+      blocks: Of `n_samples`, the last perhaps of fewer.
+      echoes: An impulse response without the direct sound. Shape [n_taps].
+      n_samples: Of a block.
+    """
+    if not echoes.any():
+        yield from blocks
+        return
+    n_fft = scipy.fft.next_fast_len(n_samples + len(echoes) - 1, real=True)
+    response = scipy.fft.rfft(echoes, n_fft)
+    tail = np.zeros(n_fft, np.float32)
+    for block in blocks:
+        tail += scipy.fft.irfft(scipy.fft.rfft(block, n_fft) * response, n_fft)
+        yield block + tail[: len(block)]
+        tail = np.pad(tail[len(block) :], (0, len(block)))
+
+
+def _faded(blocks, end, width):
+    """Yields blocks of audio, fading over `width` samples from the first on and to `end`."""
+    first = 0
+    for block in blocks:
+        samples = first + np.arange(len(block))
+        nearest = np.minimum(samples, end - samples) / width
+        yield block * np.sin(np.pi / 2 * np.clip(nearest, 0.0, 1.0)).astype(np.float32) ** 2
+        first += len(block)
+
+
+def _echoes_in(room):
+    """What comes after the direct sound in an impulse response, with that at 1.
+
+    Echoes that outweigh the direct sound are turned down to it: a far microphone would drown it.
+    """
+    room = np.asarray(room, np.float32)
+    if not room.any():
+        raise InputError("The room's impulse response is silent: choose another recording of it.")
+    direct = np.abs(room).argmax()
+    echoes = room[direct:] / room[direct]
+    echoes[0] = 0.0
+    return echoes / max(1.0, np.sqrt(np.sum(echoes**2)))
+
+
+def _padded_sum(arrays):
+    """The sum of arrays [n] of any lengths."""
+    longest = max(map(len, arrays))
+    return np.sum([np.pad(array, (0, longest - len(array))) for array in arrays], axis=0)
+
+
+def _filled_up(curve, n_frames):
+    """A curve [n_frames_or_fewer, ...], its last frame held."""
+    missing = max(0, n_frames - len(curve))
+    return np.concatenate([curve, np.repeat(curve[-1:], missing, axis=0)])
+
+
+def _rates(instrument):
+    return f"{instrument.frame_rate} frames a second at {instrument.sample_rate} Hz"
+
+
+def _bytes(z):
+    return None if z is None else np.asarray(z).tobytes()

@@ -1,0 +1,473 @@
+"""A folder of recordings to examples: held against the recordings, NumPy and ddsp's own reader."""
+
+import json
+import shutil
+import threading
+import tracemalloc
+from dataclasses import replace
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+
+from helpers import config
+from helpers.analysis import audio as sound
+from helpers.analysis import features, pitch
+from helpers.synthesis.ddsp_import import ddsp
+from helpers.tensorflow_import import tf
+from helpers.training import dataset
+
+SAMPLE_RATE, FRAME_RATE, HOP_SIZE = 16000, 125, 128
+LENGTHS = {"audio": 64000, "f0_hz": 500, "f0_confidence": 500, "loudness_db": 500}
+SHORT_NOTE_HZ = 523.25
+
+
+def play(notes_hz, note_seconds=1.0, sample_rate=SAMPLE_RATE, seed=0):
+    """Harmonic notes, each with a rest after it; no two pieces of it are alike.
+
+    The faint noise makes every stretch of samples one of its kind, so that it can be found again.
+    """
+    times_s = np.arange(round(note_seconds * sample_rate)) / sample_rate
+    fade = np.minimum(1, 30 * np.minimum(times_s, times_s[-1] - times_s))
+    parts = []
+    for f0_hz in notes_hz:
+        harmonics = [np.sin(2 * np.pi * k * f0_hz * times_s) / k for k in range(1, 8)]
+        parts += [0.2 * fade * np.sum(harmonics, axis=0), np.zeros(len(times_s) // 4)]
+    audio = np.concatenate(parts)
+    return audio + np.random.default_rng(seed).normal(0, 1e-4, len(audio))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Nothing that was heard in earlier runs counts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "CACHE", tmp_path_factory.mktemp("cache"))
+        yield config.CACHE
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Formats, rates and lengths as people have them, and three files that are no use."""
+    folder = tmp_path_factory.mktemp("recordings")
+    (folder / "more").mkdir()
+    soundfile.write(folder / "a long.wav", play([196, 247, 294, 392] * 5), SAMPLE_RATE)
+    stereo = np.stack([play([220, 330, 220], sample_rate=44100)] * 2, axis=1)
+    soundfile.write(folder / "a flute.flac", stereo, 44100)
+    soundfile.write(folder / "more" / "b.mp3", play([262, 349, 262], sample_rate=48000), 48000)
+    soundfile.write(folder / "short.ogg", play([SHORT_NOTE_HZ], sample_rate=22050), 22050)
+    (folder / "more" / "broken.wav").write_text("These are the notes that I took.\n")
+    soundfile.write(folder / "more" / "a long.wav", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE)
+    soundfile.write(folder / "wind.wav", noise, SAMPLE_RATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory):
+    """The least there is to learn from: two notes."""
+    folder = tmp_path_factory.mktemp("notes")
+    for name, f0_hz in (("a.wav", 196.0), ("b.wav", 247.0)):
+        soundfile.write(folder / name, play([f0_hz]), SAMPLE_RATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(recordings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "no.1" / "dataset"
+    return dataset.prepare(recordings, folder), folder
+
+
+@pytest.fixture(scope="module")
+def examples(prepared):
+    """All examples, for training or not, as dictionaries."""
+    groups = (prepared[0].train, prepared[0].heldout)
+    return [
+        {name: values[i] for name, values in group.items()}
+        for group in groups
+        for i in range(len(group["audio"]))
+    ]
+
+
+def place(example, recording):
+    """Where in a recording an example's audio is from, in samples; None if it is from elsewhere."""
+    starts = np.arange(0, len(recording) - 200, HOP_SIZE)
+    windows = recording[starts[:, None] + np.arange(200)]
+    found = np.flatnonzero((windows == example["audio"][:200]).all(axis=1))
+    return int(starts[found[0]]) if len(found) else None
+
+
+def parsed(path):
+    """The examples in a TFRecord file as TensorFlow reads them."""
+    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    return [tf.train.Example.FromString(record).features.feature for record in records]
+
+
+def everything_in(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_examples_have_one_length_and_kind(prepared):
+    for group in prepared[0].train, prepared[0].heldout:
+        assert set(group) == set(LENGTHS)
+        for name, length in LENGTHS.items():
+            assert group[name].shape == (len(group["audio"]), length)
+            assert group[name].dtype == np.float32 and np.isfinite(group[name]).all()
+        assert np.abs(group["audio"]).max() <= 1.0
+        assert (group["f0_hz"] > 0).all() and (group["loudness_db"] >= -80).all()
+
+
+def test_what_is_no_use_is_named_and_the_rest_goes_on(prepared):
+    passed_over = prepared[0].passed_over
+    assert set(passed_over) == {"more/broken.wav", "more/a long.wav", "wind.wav"}
+    assert "broken.wav is not a sound file" in passed_over["more/broken.wav"]
+    assert "a long.wav is silent" in passed_over["more/a long.wav"]
+    assert "wind.wav has hardly any note in it" in passed_over["wind.wav"]
+    assert prepared[0].statistics["files"] == 4
+
+
+def test_an_example_is_a_piece_of_its_recording(recordings, examples):
+    recording, _ = sound.load(recordings / "a long.wav")
+    places = [place(example, recording) for example in examples]
+    assert sum(start is not None for start in places) >= 10  # 25 s, one every 2 s
+    for example, start in zip(examples, places, strict=True):
+        if start is not None:
+            np.testing.assert_array_equal(example["audio"], recording[start : start + 64000])
+
+
+def test_the_curves_are_those_of_the_audio(examples):
+    """Frame by frame, at the times of the example's own notes: what is heard is what is written."""
+    for example in examples:
+        power = librosa.feature.rms(y=example["audio"], frame_length=512, hop_length=HOP_SIZE)[0]
+        sounds = power[:500] > 0.02
+        inside = np.convolve(sounds, np.ones(21), "same") == 21  # well within a note
+        assert (example["f0_confidence"][inside] > 0.5).all()
+        assert (example["loudness_db"][inside] > -30).all()
+        spectrum = np.abs(librosa.stft(example["audio"], n_fft=4096, hop_length=HOP_SIZE))[:, :500]
+        loudest_hz = spectrum.argmax(axis=0) * SAMPLE_RATE / 4096
+        steady = np.convolve(sounds, np.ones(41), "same") == 41  # the window lies within the note
+        off = np.abs(loudest_hz[steady] - example["f0_hz"][steady])
+        assert steady.any() and off.max() < 4  # Hz, a bin
+
+
+def test_unvoiced_frames_are_marked(examples):
+    for example in examples:
+        silent = example["loudness_db"] < -70
+        assert (example["f0_confidence"][silent] == 0).all()
+
+
+def test_all_of_a_recording_is_used(recordings, examples):
+    recording, _ = sound.load(recordings / "a long.wav")
+    covered = np.zeros(len(recording), bool)
+    for example in examples:
+        start = place(example, recording)
+        if start is not None:
+            covered[start : start + 64000] = True
+    assert covered[: len(recording) // HOP_SIZE * HOP_SIZE].all()
+
+
+def fingerprints(group):
+    """A number for every 64 samples in a row, the same only where all of them are the same."""
+    kernel = np.random.default_rng(0).normal(size=(2, 64)) * [[1], [1j]]
+    found = [np.convolve(audio, kernel.sum(axis=0), "valid") for audio in group["audio"]]
+    found = np.round(np.concatenate(found), 12)
+    return found[found != 0]  # the silence after short notes
+
+
+def test_nothing_held_out_is_trained_on(prepared):
+    train, heldout = (fingerprints(group) for group in (prepared[0].train, prepared[0].heldout))
+    assert len(heldout) > 200_000
+    assert not np.isin(heldout, train).any()
+
+
+@pytest.mark.parametrize("n_segments", [2, 3, 5, 10, 11, 20, 57])
+def test_a_tenth_is_held_out_and_at_least_one(n_segments, tmp_path):
+    segments = (
+        [{name: np.full(9, i, np.float32) for name in dataset.FIELDS}] for i in range(n_segments)
+    )
+    counted, played = dataset._write(segments, SAMPLE_RATE, tmp_path)
+    train, heldout = (
+        [example["f0_hz"].float_list.value[0] for example in parsed(tmp_path / f"{name}.tfrecord")]
+        for name in ("train", "heldout")
+    )
+    assert len(heldout) == pytest.approx(n_segments / 10, abs=0.91) and len(heldout) >= 1
+    assert sorted([*train, *heldout]) == list(range(counted)) == list(range(n_segments))
+    np.testing.assert_array_equal(played["f0_hz"][:, 0], train)
+
+
+def test_a_short_note_has_silence_after_it(recordings, examples):
+    note, _ = sound.load(recordings / "short.ogg", SAMPLE_RATE)
+    whole_frames = len(note) // HOP_SIZE
+    (example,) = [example for example in examples if place(example, note) == 0]
+    n_samples = whole_frames * HOP_SIZE
+    np.testing.assert_array_equal(example["audio"][:n_samples], note[:n_samples])
+    np.testing.assert_array_equal(example["audio"][n_samples:], 0.0)
+    np.testing.assert_array_equal(example["loudness_db"][whole_frames:], -80.0)
+    np.testing.assert_array_equal(example["f0_confidence"][whole_frames:], 0.0)
+    np.testing.assert_allclose(example["f0_hz"][whole_frames:], SHORT_NOTE_HZ, rtol=0.02)
+
+
+def test_other_recordings_have_another_fingerprint(prepared):
+    examples = prepared[0]
+    others = replace(examples, statistics={**examples.statistics, "files": 99})
+    assert examples.fingerprint == replace(examples).fingerprint != others.fingerprint
+    assert examples.fingerprint.isalnum() and len(examples.fingerprint) == 8
+
+
+def test_statistics_are_those_of_the_training_examples(prepared):
+    made, statistics = prepared[0], prepared[0].statistics
+    voiced = made.train["f0_confidence"] > 0
+    midi = librosa.hz_to_midi(made.train["f0_hz"][voiced])
+    assert statistics["pitch_midi"]["mean"] == pytest.approx(midi.mean(), abs=1e-3)
+    assert statistics["pitch_midi"]["low"] == pytest.approx(np.percentile(midi, 1), abs=1e-3)
+    assert statistics["pitch_midi"]["high"] == pytest.approx(np.percentile(midi, 99), abs=1e-3)
+    sorted_db = np.sort(made.train["loudness_db"][voiced])
+    percentiles = statistics["loudness_db_percentiles"]
+    assert len(percentiles) == 101 and percentiles == sorted(percentiles)
+    assert percentiles[0] == pytest.approx(sorted_db[0], abs=1e-3)
+    assert percentiles[50] == pytest.approx(np.median(sorted_db), abs=1e-3)
+    assert percentiles[100] == pytest.approx(sorted_db[-1], abs=1e-3)
+    assert statistics["voiced_share"] == pytest.approx(voiced.mean(), abs=1e-4)
+    assert statistics["examples"] == len(made.train["audio"])
+    assert (statistics["sample_rate"], statistics["frame_rate"]) == (SAMPLE_RATE, FRAME_RATE)
+    assert librosa.midi_to_hz(statistics["pitch_midi"]["low"]) > 180
+
+
+def test_tensorflow_reads_what_is_mapped(prepared):
+    made, folder = prepared
+    for group in ("train", "heldout"):
+        examples = parsed(folder / f"{group}.tfrecord")
+        for name, length in LENGTHS.items():
+            mapped = getattr(made, group)[name]
+            assert isinstance(mapped, np.memmap) and mapped.shape == (len(examples), length)
+            for row, example in zip(mapped, examples, strict=True):
+                np.testing.assert_array_equal(row, example[name].float_list.value)
+
+
+def test_what_is_prepared_can_be_used_while_it_is_replaced(notes, tmp_path):
+    """As in a notebook, where a variable still holds the former dataset."""
+    former = dataset.prepare(notes, tmp_path / "dataset")
+    before = np.array(former.train["audio"])
+    dataset.prepare(notes, tmp_path / "dataset", frame_rate=250)
+    np.testing.assert_array_equal(former.train["audio"], before)
+    assert dataset.load(tmp_path / "dataset").train["f0_hz"].shape == (1, 1000)
+
+
+def test_what_is_not_a_dataset_of_this_version_is_refused(prepared, tmp_path, refused):
+    content = (prepared[1] / "train.tfrecord").read_bytes()
+    middle = len(content) // 2
+    spoilt = [b"", content[:-1], content[:middle], bytes(len(content)), content[100:] + bytes(100)]
+    shutil.copytree(prepared[1], tmp_path / "dataset")
+    for bytes_of_it in spoilt:
+        (tmp_path / "dataset" / "train.tfrecord").write_bytes(bytes_of_it)
+        with refused("train.tfrecord is damaged or of another version: prepare the dataset again"):
+            dataset.load(tmp_path / "dataset")
+
+
+def test_the_same_folder_gives_the_same_dataset(notes, tmp_path):
+    once, again = (dataset.prepare(notes, tmp_path / name) for name in ("once", "again"))
+    for group in ("train", "heldout"):
+        for name in LENGTHS:
+            np.testing.assert_array_equal(getattr(once, group)[name], getattr(again, group)[name])
+    for name in dataset.FILES:
+        assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_ddsp_reads_it(prepared):
+    made, folder = prepared
+    provider = ddsp.training.data.TFRecordProvider(
+        str(folder / "train.tfrecord"), example_secs=4, sample_rate=16000, frame_rate=125
+    )
+    batch = next(iter(provider.get_batch(len(made.train["audio"]), shuffle=False, repeats=1)))
+    assert set(batch) == {*LENGTHS, "audio_16k"}
+    for name in LENGTHS:
+        np.testing.assert_array_equal(batch[name], made.train[name])
+    np.testing.assert_array_equal(batch["audio_16k"], made.train["audio"])
+
+
+def test_ddsp_reads_other_rates(notes, tmp_path):
+    made = dataset.prepare(notes, tmp_path / "dataset", sample_rate=48000)
+    provider = ddsp.training.data.TFRecordProvider(
+        str(tmp_path / "dataset" / "train.tfrecord"), sample_rate=48000, frame_rate=125
+    )
+    batch = next(iter(provider.get_batch(1, shuffle=False)))
+    assert batch["audio"].shape == (1, 4 * 48000) and batch["audio_16k"].shape == (1, 4 * 16000)
+    for name, rate in (("audio", 48000), ("audio_16k", 16000)):
+        spectrum = np.abs(np.fft.rfft(batch[name][0]))
+        assert spectrum.argmax() * rate / len(batch[name][0]) == pytest.approx(196, abs=1)
+    rms = [np.std(batch[name]) for name in ("audio", "audio_16k")]
+    assert rms[0] == pytest.approx(rms[1], rel=0.01)
+    assert made.statistics["sample_rate"] == 48000
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_failing_prepare_leaves_the_former_dataset(notes, tmp_path, monkeypatch, error):
+    former = dataset.prepare(notes, tmp_path / "dataset")
+    before = everything_in(tmp_path)
+
+    def write_half(segments, sample_rate, folder):
+        (folder / "train.tfrecord").write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(dataset, "_write", write_half)
+    with pytest.raises(error):
+        dataset.prepare(notes, tmp_path / "dataset")
+    assert dataset.load(tmp_path / "dataset").statistics == former.statistics
+    assert everything_in(tmp_path) == before
+
+
+def test_recordings_are_never_replaced_by_a_dataset(recordings, refused):
+    before = everything_in(recordings)
+    with refused("choose another folder"):
+        dataset.prepare(recordings, recordings)
+    assert everything_in(recordings) == before
+
+
+def test_held_out_is_taken_from_what_has_a_pitch(notes, tmp_path):
+    """Whatever place the wind has between the two notes, both groups have one."""
+    for name in ("0.wav", "aa.wav", "z.wav"):
+        noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE)
+        soundfile.write(tmp_path / name, noise, SAMPLE_RATE)
+    for path in notes.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    made = dataset.prepare(tmp_path, tmp_path / "dataset")
+    assert len(made.train["audio"]) == len(made.heldout["audio"]) == 1
+    assert set(made.passed_over) == {"0.wav", "aa.wav", "z.wav"}
+
+
+@pytest.mark.parametrize(
+    "audio, sentence",
+    [
+        (np.zeros(2 * SAMPLE_RATE), "No file in .* can be used: take.wav is silent: check"),
+        (np.zeros(10), "No file in .* can be used: take.wav holds 0.00 s of sound: choose"),
+        (play([220.0]), "There is too little with a pitch .*: give at least a minute"),
+    ],
+    ids=["silence", "tiny", "one note"],
+)
+def test_too_little_is_refused(tmp_path, refused, audio, sentence):
+    soundfile.write(tmp_path / "take.wav", audio, SAMPLE_RATE)
+    with refused(sentence):
+        dataset.prepare(tmp_path, tmp_path / "dataset")
+    assert everything_in(tmp_path) == {"take.wav"}
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path, refused):
+    with refused("holds no sound files: put recordings into it"):
+        dataset.prepare(tmp_path, tmp_path / "dataset")
+
+
+@pytest.mark.parametrize("sample_rate, frame_rate", [(44100, 125), (16000, 60), (44100, 150)])
+def test_frames_of_a_broken_number_of_samples_are_refused(
+    recordings, tmp_path, refused, sample_rate, frame_rate
+):
+    with refused(f"{frame_rate} frames a second do not divide (16000|{sample_rate}) Hz"):
+        dataset.prepare(recordings, tmp_path / "dataset", sample_rate, frame_rate)
+
+
+def test_a_folder_without_dataset_is_refused(prepared, tmp_path, refused):
+    with refused("There is no dataset in .*: prepare one first"):
+        dataset.load(tmp_path)
+    for name in dataset.FILES[:-1]:
+        (tmp_path / name).write_bytes((prepared[1] / name).read_bytes())
+    with refused("There is no dataset in"):
+        dataset.load(tmp_path)
+
+
+def test_names_in_any_language_are_kept(notes, tmp_path):
+    for path in notes.iterdir():
+        shutil.copy(path, tmp_path)
+    soundfile.write(tmp_path / "Flöte ♯1.wav", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    made = dataset.prepare(tmp_path, tmp_path / "dataset")
+    assert list(made.passed_over) == ["Flöte ♯1.wav"]
+    text = (tmp_path / "dataset" / "passed_over.json").read_text(encoding="utf-8")
+    assert json.loads(text) == made.passed_over and "Flöte ♯1.wav" in text
+
+
+@pytest.fixture
+def tracked(monkeypatch, tmp_path):
+    """The seconds of what CREPE listens to, call by call, with nothing remembered so far."""
+    monkeypatch.setattr(config, "CACHE", tmp_path / "cache")
+    seconds = []
+
+    def track(audio, *args, track=pitch.track, **options):
+        seconds.append(len(audio) / SAMPLE_RATE)
+        return track(audio, *args, **options)
+
+    monkeypatch.setattr(pitch, "track", track)
+    return seconds
+
+
+def test_what_was_heard_is_not_listened_to_again(notes, tmp_path, tracked):
+    once = dataset.prepare(notes, tmp_path / "once")
+    assert len(tracked) == 2
+    again = dataset.prepare(notes, tmp_path / "again")
+    assert len(tracked) == 2
+    np.testing.assert_array_equal(once.train["f0_hz"], again.train["f0_hz"])
+    dataset.prepare(notes, tmp_path / "again", frame_rate=250)
+    assert len(tracked) == 4
+
+
+def test_a_stopped_prepare_goes_on_where_it_was(notes, tmp_path, tracked, monkeypatch):
+    folder = tmp_path / "recordings"
+    shutil.copytree(notes, folder)
+    soundfile.write(folder / "c.wav", play([330.0]), SAMPLE_RATE)
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "_examples", stop)  # when the first file is cut up
+        with pytest.raises(KeyboardInterrupt):
+            dataset.prepare(folder, tmp_path / "dataset", workers=1)
+    assert not (tmp_path / "dataset").exists()
+    dataset.prepare(folder, tmp_path / "dataset")
+    assert len(tracked) <= 4  # once each, and again what was being listened to
+
+
+def test_the_order_is_that_of_the_names(notes, tmp_path, tracked, monkeypatch):
+    """Whichever file is done first: here the first waits for the second."""
+    second_is_done = threading.Event()
+    alone = dataset.prepare(notes, tmp_path / "alone", workers=1)
+
+    def load(path, *rate, load=sound.load_to_disk):
+        if path.name == "a.wav":
+            assert second_is_done.wait(60)
+        loaded = load(path, *rate)
+        if path.name == "b.wav":
+            second_is_done.set()
+        return loaded
+
+    monkeypatch.setattr(sound, "load_to_disk", load)
+    together = dataset.prepare(notes, tmp_path / "together", workers=2)
+    for group in ("train", "heldout"):
+        for name in LENGTHS:
+            np.testing.assert_array_equal(
+                getattr(alone, group)[name], getattr(together, group)[name]
+            )
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_recordings(tmp_path, monkeypatch):
+    """One file of two minutes against three, one of them of twenty minutes."""
+
+    def track(audio, sample_rate, frame_rate, **options):
+        n_frames = 1 + len(audio) * frame_rate // sample_rate
+        return np.full(n_frames, 220, np.float32), np.full(n_frames, 0.9, np.float32)
+
+    monkeypatch.setattr(pitch, "track", track)
+    monkeypatch.setattr(dataset, "_serialise", lambda example: b"")  # takes nothing but time
+    peaks_mb = []
+    for name, minutes in (("short", [2]), ("long", [1, 20, 1])):
+        (tmp_path / name).mkdir()
+        for i, n_minutes in enumerate(minutes):
+            noise = np.random.default_rng(i).normal(0, 0.1, n_minutes * 60 * SAMPLE_RATE)
+            soundfile.write(tmp_path / name / f"{i}.wav", noise, SAMPLE_RATE)
+        monkeypatch.setattr(config, "CACHE", tmp_path / f"{name} cache")
+        tracemalloc.start()
+        heard = features.listen(sorted((tmp_path / name).iterdir()))
+        segments = dataset._segments(heard, tmp_path, SAMPLE_RATE, FRAME_RATE, {})
+        dataset._write(segments, SAMPLE_RATE, tmp_path)
+        peaks_mb.append(tracemalloc.get_traced_memory()[1] / 2**20)
+        tracemalloc.stop()
+    audio_mb = 20 * 60 * SAMPLE_RATE * 4 / 2**20
+    assert peaks_mb[1] - peaks_mb[0] < 0.25 * audio_mb, peaks_mb
