@@ -30,8 +30,9 @@ WAVERNN = config.CHECKPOINTS / "baselines" / "wavernn"
 CLIPS = config.DATA / "instruments"
 PAIR = 9, 0  # of the clips, to be seen and heard: oohs sung, and a saxophone
 PYIN_RANGE_HZ = (55.0, 2200.0)
-# As the brief of this project quotes them, from others' models on others' data.
-QUOTED = "quoted, their data"
+# From https://github.com/Dawills-Looper/Timbre-Transfer-Pitch-Detectiong-With-ML- (README of 2023),
+# which does not say on what data or how they were measured.
+QUOTED = "Garzon and Casa 2023, their data"
 QUOTED_RESYNTHESIS = {"WaveRNN": (0.10, 1.00, 0.07), "DDSP autoencoder": (0.04, 1.29, 0.02)}
 QUOTED_INTERPOLATION = {
     "reconstruction": (0.042, 0.060),
@@ -54,7 +55,8 @@ Interpolation: one feature goes from one clip's to another's over the clip; what
 compared with what was asked for. Of a moving f0, in frames where both clips have a pitch, with the
 lower of their confidences.
 In brackets, 95 % intervals: of the L1s bootstrapped over the clips, of the outliers exact.
-Rows that are "quoted" were measured by others, of their models on their data."""
+Rows of "Garzon and Casa 2023" were measured by them, of their models on their data: they stand in
+the README of github.com/Dawills-Looper/Timbre-Transfer-Pitch-Detectiong-With-ML-."""
 
 
 def heldout_clips(folder=None):
