@@ -9,6 +9,7 @@ import contextlib
 import json
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from helpers.errors import InputError
 from helpers.files import replacing, replacing_folder
 from helpers.instruments import configurations, google_bundle, untrusted
 from helpers.instruments import instrument as instruments
+from helpers.instruments.instrument import Instrument
 from helpers.instruments.untrusted import FILES
 
 
@@ -114,7 +116,15 @@ def pack(folder):
     return target
 
 
-def card(name, instrument, steps, heldout, credit="", licence=""):
+def card(
+    name: str,
+    instrument: Instrument,
+    steps: int,
+    heldout: dict[str, float],
+    credit: str = "",
+    licence: str = "",
+    fine_tuned_from: Iterable[dict] = (),
+) -> dict:
     """A model card: what the instrument is, from what it learned, by whom, and how good it is.
 
     Args:
@@ -122,8 +132,13 @@ def card(name, instrument, steps, heldout, credit="", licence=""):
       instrument: The trained `Instrument`, its `statistics` set.
       steps: Training steps taken.
       heldout: Metrics on held-out examples, from `metrics.resynthesis`.
-      credit, licence: Of the recordings.
+      credit: Who made the recordings; several are separated by "; ".
+      licence: Of the recordings; several are separated by ", ".
+      fine_tuned_from: Cards of the instruments that the training began with. Their credits and
+        licences are kept beside those of the new recordings, each once.
     """
+    earlier = list(fine_tuned_from)
+    learned = [{"credit": credit, "licence": licence}, *map(_training_data, earlier)]
     return {
         "name": name,
         "feature_profile": instrument.statistics["feature_profile"],
@@ -133,13 +148,37 @@ def card(name, instrument, steps, heldout, credit="", licence=""):
         "training_data": {
             "files": instrument.statistics["files"],
             "examples": instrument.statistics["examples"],
-            "credit": credit,
-            "licence": licence,
+            "credit": _each_once((data.get("credit") for data in learned), "; "),
+            "licence": _each_once((data.get("licence") for data in learned), ", "),
         },
+        "fine_tuned_from": [other["name"] for other in earlier if "name" in other],
         "steps": steps,
         "heldout": {metric: round(value, 4) for metric, value in heldout.items()},
         "versions": {name: version(name) for name in ("tensorflow", "tf-keras", "ddsp", "numpy")},
     }
+
+
+def credit_line(card: dict) -> str:
+    """The name of an instrument, and in brackets who made what it learned from.
+
+    >>> credit_line({"name": "violin", "training_data": {"credit": "Zoë", "licence": "CC0"}})
+    'violin (Zoë, CC0)'
+    >>> credit_line({})
+    'an instrument without a name'
+    """
+    name, learned = card.get("name", "an instrument without a name"), _training_data(card)
+    credit = ", ".join(filter(None, (learned.get("credit"), learned.get("licence"))))
+    return f"{name} ({credit})" if credit else name
+
+
+def _training_data(card):
+    return card.get("training_data", {})
+
+
+def _each_once(lists, separator):
+    """Joins lists of names, which are texts with a separator, without repeating a name."""
+    names = (name for names in lists if names for name in names.split(separator))
+    return separator.join(dict.fromkeys(names))
 
 
 def _looks_like_a_bundle(path):

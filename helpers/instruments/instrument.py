@@ -5,6 +5,7 @@ speaks to gin.
 """
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import gin
@@ -20,6 +21,7 @@ from helpers.tensorflow_import import tf
 
 SAMPLE_RATES = (16000, 24000, 32000, 44100, 48000)  # Hz, to which configurations can be brought
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+BLOCK_FRAMES = 250  # that are encoded at once
 
 
 @dataclass
@@ -78,8 +80,8 @@ class Instrument:
             curves["z"] = _batch(z)
         return self.network.decode(curves, training=False).numpy()[0]
 
-    def encode(self, audio):
-        """What a sound has beside f0 and loudness, as the instrument's encoder hears it.
+    def encode(self, audio: np.ndarray) -> np.ndarray:
+        """Encodes what a recording has beside f0 and loudness, such as its vowels.
 
         Args:
           audio: At the instrument's sample rate. Shape [n_samples].
@@ -90,12 +92,35 @@ class Instrument:
         Raises:
           InputError: The instrument has no encoder.
         """
+        return np.concatenate(list(self.encode_blocks(audio)))
+
+    def encode_blocks(
+        self, audio: np.ndarray, block_frames: int = BLOCK_FRAMES
+    ) -> Iterator[np.ndarray]:
+        """Encodes a recording of any length block by block, in memory for one block.
+
+        Args:
+          audio: At the instrument's sample rate; it may be memory-mapped. Shape [n_samples].
+          block_frames: Frames in each block but the last.
+
+        Yields:
+          z of the next frames, all blocks together as `encode` returns it. Shape
+          [up to block_frames, z_dims].
+
+        Raises:
+          InputError: The instrument has no encoder.
+        """
         if not self.z_dims:
             raise InputError("This instrument has no z: play it from f0 and loudness alone.")
-        n_frames = 1 + len(audio) // self.hop_size
-        frames = tf.zeros([1, n_frames, 1])  # only their number is taken
-        z = self.network.encoder({"audio": _batch(audio), "f0_scaled": frames})["z"]
-        return tf.cast(z, tf.float32).numpy()[0]
+        encoder = self.network.encoder
+        before, after = encoders.margins(self.sample_rate)
+        n_frames, state = 1 + len(audio) // self.hop_size, encoder.start()
+        for first in range(0, n_frames, block_frames):
+            start = first * self.hop_size
+            # All blocks are filled up to one length, so that they are compiled once.
+            end = start + (block_frames - 1) * self.hop_size
+            z, state = encoder.step(_batch(_cut(audio, start - before, end + after)), state)
+            yield tf.cast(z, tf.float32).numpy()[0, : n_frames - first]
 
     @property
     def echoes(self):
@@ -284,6 +309,13 @@ def _play_a_second(made):
         training=False,
     )
     return played["audio_synth"].shape[1], n_samples
+
+
+def _cut(audio, start, end):
+    """Samples from start to end, with zeros where audio has none. Shape [end - start]."""
+    inside = audio[max(0, start) : max(0, end)]
+    missing_before = max(0, -start)
+    return np.pad(inside, (missing_before, end - start - missing_before - len(inside)))
 
 
 def _batch(curve):

@@ -19,11 +19,11 @@ MFCC_SCALE = 2.0  # the usual deviation of each but the lowest, over instruments
 FLOOR = 1e-5  # of the magnitudes, before their logarithm; ddsp has it for what is 0 alone
 
 
-def mfccs(audio, hop_size, sample_rate):
-    """Mel-frequency cepstral coefficients, as `ddsp.spectral_ops.compute_mfcc` makes them.
+def mfccs(audio: tf.Tensor, hop_size: int, sample_rate: int) -> tf.Tensor:
+    """Mel-frequency cepstral coefficients, as `ddsp.spectral_ops.compute_mfcc` computes them.
 
-    There frames begin at their time and there are but a few rates of them; here they are centred
-    on it, as those of f0 and loudness are, and any number of samples apart.
+    A frame of ddsp's begins at its time, and only a few frame rates are possible. A frame here is
+    centred on its time, as the frames of f0 and loudness are, at any hop size.
 
     Args:
       audio: Shape [batch, n_samples].
@@ -33,9 +33,29 @@ def mfccs(audio, hop_size, sample_rate):
     Returns:
       Shape [batch, 1 + n_samples // hop_size, 30].
     """
+    before, after = margins(sample_rate)
+    return mfccs_of_windows(tf.pad(audio, [[0, 0], [before, after]]), hop_size, sample_rate)
+
+
+def margins(sample_rate: int) -> tuple[int, int]:
+    """Samples that the window of a frame takes in before and after the time of the frame."""
     window_size = round(WINDOW_SECONDS * sample_rate)
-    half = window_size // 2
-    audio = tf.pad(audio, [[0, 0], [half, window_size - half]])
+    return window_size // 2, window_size - window_size // 2
+
+
+def mfccs_of_windows(audio: tf.Tensor, hop_size: int, sample_rate: int) -> tf.Tensor:
+    """The coefficients of all windows that lie within the audio.
+
+    Args:
+      audio: It begins and ends with the `margins` of its first and last frame. Shape
+        [batch, n_samples].
+      hop_size: Samples from frame to frame.
+      sample_rate: Hz.
+
+    Returns:
+      Shape [batch, n_frames, 30].
+    """
+    window_size = sum(margins(sample_rate))
     magnitudes = tf.abs(tf.signal.stft(audio, window_size, hop_size))
     to_mel = tf.signal.linear_to_mel_weight_matrix(
         MEL_BANDS, magnitudes.shape[-1], sample_rate, *MEL_RANGE_HZ
@@ -67,3 +87,21 @@ class FramewiseMfccEncoder(ddsp.training.nn.DictLayer):
         """[batch, n_samples] to z [batch, n_frames, z_dims], of as many frames as f0 has."""
         coefficients = mfccs(audio, self.hop_size, self.sample_rate)[:, : f0_scaled.shape[1]]
         return self.dense_out(self.rnn(coefficients[:, :, 1:] / MFCC_SCALE))
+
+    def start(self) -> tf.Tensor:
+        """The state before the first frame, for `step`. Shape [1, rnn_channels]."""
+        return tf.zeros([1, self.rnn.units], self.compute_dtype)
+
+    def step(self, audio: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Encodes frames that follow those which left a state.
+
+        Args:
+          audio: The frames' samples and their `margins`. Shape [1, n_samples].
+          state: From `start`, or from the step before.
+
+        Returns:
+          z [1, n_frames, z_dims], and the new state.
+        """
+        coefficients = mfccs_of_windows(audio, self.hop_size, self.sample_rate)
+        states = self.rnn(coefficients[:, :, 1:] / MFCC_SCALE, initial_state=state)
+        return self.dense_out(states), states[:, -1]

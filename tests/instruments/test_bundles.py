@@ -88,6 +88,24 @@ def test_a_crash_while_saving_leaves_the_old(instrument, saved, tmp_path, monkey
     assert [path.name for path in bundle.parent.iterdir()] == ["tiny"]
 
 
+# Credit
+
+
+def test_fine_tuning_keeps_the_credit_of_all_that_was_learned_from(instrument):
+    def card_of(name, credit, licence, *earlier):
+        return bundles.card(name, instrument, 1, {}, credit, licence, fine_tuned_from=earlier)
+
+    garner = card_of("violin", "John Garner / Musopen", "CC BY 3.0")
+    zoe = card_of("voice", "Zoë", "CC0", garner)
+    both = card_of("duet", "", "", zoe, card_of("bells", "Ann; Zoë", "CC BY 3.0, MIT"))
+    assert zoe["training_data"]["credit"] == "Zoë; John Garner / Musopen"
+    assert zoe["training_data"]["licence"] == "CC0, CC BY 3.0"
+    assert both["training_data"]["credit"] == "Zoë; John Garner / Musopen; Ann"
+    assert both["training_data"]["licence"] == "CC0, CC BY 3.0, MIT"
+    assert (zoe["fine_tuned_from"], both["fine_tuned_from"]) == (["violin"], ["voice", "bells"])
+    assert bundles.credit_line(zoe) == "voice (Zoë; John Garner / Musopen, CC0, CC BY 3.0)"
+
+
 # By name
 
 

@@ -159,6 +159,21 @@ def test_z_has_the_frames_of_features(autoencoder, n_samples):
     assert len(autoencoder.play(*glide(len(z)), z)) == len(z) * 128
 
 
+@pytest.mark.parametrize("block_frames", [1, 7, 100, 1000])
+def test_z_of_blocks_is_that_of_the_whole_clip(autoencoder, block_frames, tmp_path):
+    """The whole clip as training encodes it, at once; the blocks from a file on disk."""
+    audio = np.random.default_rng(0).uniform(-0.5, 0.5, 20_001).astype(np.float32)
+    np.save(tmp_path / "audio.npy", audio)
+    blocks = autoencoder.encode_blocks(np.load(tmp_path / "audio.npy", mmap_mode="r"), block_frames)
+    blocks = list(blocks)
+    whole = autoencoder.network.encoder(
+        {"audio": tf.constant(audio[None]), "f0_scaled": tf.zeros([1, 157, 1])}
+    )["z"][0]
+    assert max(map(len, blocks)) <= block_frames
+    np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(blocks), autoencoder.encode(audio), atol=1e-5)
+
+
 def test_an_encoder_needs_z(autoencoder, refused):
     with refused("encode a sound first"):
         autoencoder.play(*glide(50))
