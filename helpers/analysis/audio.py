@@ -3,8 +3,10 @@
 Audio is mono float32 in [-1, 1], shape [n_samples], with its sample rate in Hz beside it.
 """
 
+import math
 import tempfile
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import av
@@ -23,6 +25,8 @@ EXTENSIONS = tuple(
 )
 MIN_SECONDS = 0.25
 SILENCE_PEAK = 10 ** (-70 / 20)
+LEAST_OFFSET = 1e-3  # -60 dB: a smaller one is not heard, nor does it change the loudness
+OFFSET_BLOCK = 1024  # samples
 SAVED_AT_ONCE = 2**20  # samples
 
 
@@ -77,6 +81,43 @@ def resample(audio, sample_rate, new_sample_rate):
     return librosa.resample(
         audio, orig_sr=sample_rate, target_sr=new_sample_rate, res_type="soxr_hq"
     )
+
+
+def offset(audio: np.ndarray) -> np.float32:
+    """The constant offset (DC) of audio [n_samples]; 0 where it is less than -60 dB.
+
+    It is measured where the audio is quietest, in the pauses, if there are any: there the mean is
+    that of the offset alone, and digital silence without an offset stays what it is.
+    """
+    size = min(OFFSET_BLOCK, len(audio))
+    blocks = audio[: len(audio) // size * size].reshape(-1, size)
+    means = blocks.mean(axis=1, dtype=np.float64)
+    powers = np.einsum("ij,ij->i", blocks, blocks) / size - means**2
+    quietest = np.argsort(powers, kind="stable")[: math.ceil(0.1 * len(powers))]
+    offset = means[quietest].mean()
+    return np.float32(offset if abs(offset) >= LEAST_OFFSET else 0.0)
+
+
+def resample_blocks(
+    blocks: Iterable[np.ndarray], sample_rate: int, new_sample_rate: int
+) -> Iterator[np.ndarray]:
+    """Resamples audio that comes block by block, to the same samples as `resample`."""
+    stream = soxr.ResampleStream(sample_rate, new_sample_rate, 1, quality="HQ")
+    for block in blocks:
+        yield stream.resample_chunk(block.astype(np.float32, copy=False))
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def on_disk(blocks: Iterable[np.ndarray]) -> np.memmap:
+    """Joins blocks of audio in a temporary file, which goes when the array does.
+
+    It is written like any file, not through the array: a full disk would end the process there.
+    """
+    with tempfile.TemporaryFile() as file:
+        for block in blocks:
+            file.write(block.astype(np.float32, copy=False).tobytes())
+        file.flush()
+        return np.memmap(file, np.float32, "r+")
 
 
 def save(path, audio, sample_rate, tags=None):

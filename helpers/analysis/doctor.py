@@ -12,7 +12,7 @@ from scipy.ndimage import maximum_filter1d, minimum_filter1d, uniform_filter1d
 from tqdm.auto import tqdm
 
 from helpers.analysis import audio as sound
-from helpers.analysis import features
+from helpers.analysis.features import extract_files, hop_size
 from helpers.config import FRAME_RATE, SAMPLE_RATE
 from helpers.errors import InputError
 
@@ -164,36 +164,39 @@ def examine(folder, sample_rate=SAMPLE_RATE, frame_rate=FRAME_RATE, crepe_model=
     paths = sound.find(folder)
     files, passed_over = [], {}
     seconds_played = np.zeros((len(NOTES) - 1, len(LOUDNESS_EDGES_DB) - 1))
-    for path, file in features.listen(paths, sample_rate, frame_rate, crepe_model, workers):
+    analysed = extract_files(
+        paths, sample_rate, frame_rate, crepe_model=crepe_model, workers=workers
+    )
+    for path, file in analysed:
         name = path.relative_to(folder).as_posix()
         try:
-            audio, curves = file.result()
+            audio, features = file.result()
         except InputError as error:
             passed_over[name] = str(error)
             tqdm.write(f"Passed over: {error}")
             continue
-        files.append(_examine(name, path, audio, curves, sample_rate))
-        seconds_played += _seconds_played(curves)
+        files.append(_examine(name, path, audio, features, sample_rate))
+        seconds_played += _seconds_played(features)
     findings = _findings(files, passed_over, seconds_played)
     return Report(tuple(files), passed_over, seconds_played, tuple(findings))
 
 
-def _examine(name, path, audio, curves, sample_rate):
-    hop_size = features.hop_size(sample_rate, curves.frame_rate)
-    power = _power(audio, hop_size)
-    voiced = curves.voiced[: len(power)]
-    polyphony = _polyphony(audio, curves, sample_rate)
+def _examine(name, path, audio, features, sample_rate):
+    hop = hop_size(sample_rate, features.frame_rate)
+    power = _power(audio, hop)
+    voiced = features.voiced[: len(power)]
+    polyphony = _polyphony(audio, features, sample_rate)
     alone = 1.0 if np.isnan(polyphony) else 1.0 - polyphony
     return FileReport(
         name=name,
         minutes=len(audio) / sample_rate / 60,
-        usable_minutes=alone * int(np.count_nonzero(voiced)) / curves.frame_rate / 60,
+        usable_minutes=alone * int(np.count_nonzero(voiced)) / features.frame_rate / 60,
         polyphony=polyphony,
-        unpitched=_unpitched(curves),
+        unpitched=_unpitched(features),
         note_level_db=float(np.median(_db(power[voiced]))) if voiced.any() else np.nan,
-        noise_floor_db=_noise_floor_db(power, voiced, curves.frame_rate),
+        noise_floor_db=_noise_floor_db(power, voiced, features.frame_rate),
         clipped=_clipped(sound.load_to_disk(path)[0]),  # before resampling rounds the edges
-        rt60_s=_rt60_s(power, curves.frame_rate),
+        rt60_s=_rt60_s(power, features.frame_rate),
     )
 
 
@@ -207,22 +210,21 @@ def _db(power):
     return 10.0 * np.log10(np.maximum(power, 10 ** (LEVEL_FLOOR_DB / 10)))
 
 
-def _seconds_played(curves):
+def _seconds_played(features):
     """How long each note sounds at each loudness [128, 100]."""
-    midi = librosa.hz_to_midi(curves.f0_hz[curves.voiced])
+    midi = librosa.hz_to_midi(features.f0_hz[features.voiced])
     low_db, high_db = LOUDNESS_EDGES_DB[[0, -1]]
-    loudness_db = curves.loudness_db[curves.voiced].clip(low_db, high_db)
+    loudness_db = features.loudness_db[features.voiced].clip(low_db, high_db)
     n_frames, *_ = np.histogram2d(midi, loudness_db, (NOTES, LOUDNESS_EDGES_DB))
-    return n_frames / curves.frame_rate
+    return n_frames / features.frame_rate
 
 
-def _unpitched(curves):
+def _unpitched(features):
     """Share without a pitch of the frames that are within 20 dB of the loud ones with one."""
-    if not curves.voiced.any():
+    if not features.voiced.any():
         return 1.0
-    loud_db = np.percentile(curves.loudness_db[curves.voiced], 95) - LOUD_DB
-    loud = curves.loudness_db > loud_db
-    return float(np.mean(~curves.voiced[loud]))
+    loud = features.loudness_db > features.loud_db - LOUD_DB
+    return float(np.mean(~features.voiced[loud]))
 
 
 def _noise_floor_db(power, voiced, frame_rate):
@@ -300,28 +302,27 @@ def _decay_s(power, frame_rate):
     return -60.0 / (slope * frame_rate) if straight and late > MOST_HURRY * early else None
 
 
-def _polyphony(audio, curves, sample_rate):
+def _polyphony(audio, features, sample_rate):
     """Share of the steady loud frames in which no single note explains the partials."""
-    frames = _steady_frames(curves)
-    hop_size = features.hop_size(sample_rate, curves.frame_rate)
+    frames = _steady_frames(features)
+    hop = hop_size(sample_rate, features.frame_rate)
     n_fft = 2 ** round(np.log2(WINDOW_S * sample_rate))
-    starts = frames * hop_size - n_fft // 2
+    starts = frames * hop - n_fft // 2
     starts = starts[(starts >= 0) & (starts + n_fft <= len(audio))]
     others_db = [_others_db(audio[start : start + n_fft], sample_rate) for start in starts]
     others_db = np.array([db for db in others_db if db is not None])
     return float(np.mean(others_db > SECOND_NOTE_DB)) if len(others_db) else np.nan
 
 
-def _steady_frames(curves):
+def _steady_frames(features):
     """Ten frames a second, of those around which one pitch is held, or none is found, loudly."""
-    midi = librosa.hz_to_midi(np.where(curves.voiced, curves.f0_hz, 1.0))
-    width = int(WINDOW_S * curves.frame_rate) | 1
+    midi = librosa.hz_to_midi(np.where(features.voiced, features.f0_hz, 1.0))
+    width = int(WINDOW_S * features.frame_rate) | 1
     steady = maximum_filter1d(midi, width) - minimum_filter1d(midi, width) < STEADY_SEMITONES
-    if not curves.voiced.any():
+    if not features.voiced.any():
         return np.zeros(0, int)
-    loud_db = np.percentile(curves.loudness_db[curves.voiced], 95) - LOUD_DB
-    loud = minimum_filter1d(curves.loudness_db, width) > loud_db
-    every = np.arange(len(midi)) % max(1, int(SPECTRUM_EVERY_S * curves.frame_rate)) == 0
+    loud = minimum_filter1d(features.loudness_db, width) > features.loud_db - LOUD_DB
+    every = np.arange(len(midi)) % max(1, int(SPECTRUM_EVERY_S * features.frame_rate)) == 0
     return np.flatnonzero(steady & loud & every)
 
 

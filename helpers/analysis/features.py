@@ -1,14 +1,13 @@
-"""Audio to the curves that a model is conditioned on: f0 and loudness, frame by frame."""
+"""Audio to the features that a model is conditioned on: f0 and loudness, frame by frame."""
 
-import functools
-import hashlib
 import itertools
-import sys
+import math
 import threading
 import zipfile
 import zlib
 from collections import deque
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +15,8 @@ import librosa
 import numpy as np
 from tqdm.auto import tqdm
 
-from helpers import config
 from helpers.analysis import audio as sound
-from helpers.analysis import crepe, pitch
+from helpers.analysis import crepe, pitch, pitch_cache
 from helpers.config import FRAME_RATE, SAMPLE_RATE, VOICED_CONFIDENCE
 from helpers.errors import InputError
 from helpers.files import replacing
@@ -26,19 +24,21 @@ from helpers.files import replacing
 LOUDNESS_FLOOR_DB = -80.0
 N_FFT = 512  # samples, at 16 kHz
 N_FFT_BEFORE = 2048  # before ddsp 2.0
-REFERENCE_BEFORE_DB = 20.7  # the loudness then of white noise at full scale
+REFERENCE_BEFORE_DB = 20.7  # the loudness of white noise at full scale, before ddsp 2.0
 PROFILE = "ddsp-2"  # loudness as ddsp defines it since its version 2.0
 PROFILE_BEFORE = "ddsp-1"  # and before
 FLOORS_DB = {PROFILE: LOUDNESS_FLOOR_DB, PROFILE_BEFORE: -120.0}  # loudness of silence
-CURVES = ("times_s", "f0_hz", "confidence", "loudness_db")
+ARRAYS = ("times_s", "f0_hz", "confidence", "loudness_db")  # the arrays of `Features`
 QUIETEST_VOICED_DB = -60.0  # below the clip's loudest frame, where CREPE finds pitch in hiss
-PIECE_SECONDS = 60.0  # of a file that are listened to at once, and kept together
-CONTEXT_SECONDS = 0.5  # before and after a piece, so that its edges are heard as in the whole
+LOUD_PERCENTILE = 95
+PIECE_SECONDS = 60.0  # of audio that are analysed at once
+RESAMPLED_AT_ONCE = 2**20  # samples
+CONTEXT_SECONDS = 0.5  # that are analysed before and after a piece as well
 
 
 @dataclass(frozen=True)
 class Features:
-    """What a clip plays, at `frame_rate` frames a second, all of shape [n_frames].
+    """Pitch and loudness of a clip at `frame_rate` frames a second, all of shape [n_frames].
 
     Attributes:
       times_s: Centre of each frame in seconds; the first is 0.
@@ -46,7 +46,7 @@ class Features:
       confidence: CREPE's certainty of the pitch, from 0 to 1.
       loudness_db: A-weighted loudness, from -80 dB to about 20 for a sine at full scale.
       frame_rate: Frames a second.
-      profile: What loudness is: one of `FLOORS_DB`, of which `PROFILE_BEFORE` is for instruments
+      profile: The definition of loudness: one of `FLOORS_DB`. `PROFILE_BEFORE` is for instruments
         that were trained with ddsp before 2.0, and goes from -120 dB to about -20.
     """
 
@@ -58,112 +58,131 @@ class Features:
     profile: str = PROFILE
 
     @property
-    def floor_db(self):
+    def n_frames(self) -> int:
+        """The number of frames."""
+        return len(self.f0_hz)
+
+    @property
+    def floor_db(self) -> float:
         """The loudness of silence."""
         return FLOORS_DB[self.profile]
 
     @property
-    def voiced(self):
+    def voiced(self) -> np.ndarray:
         """True where a pitch sounds. Shape [n_frames]."""
         return np.isfinite(self.f0_hz)
 
-    def cut(self, n_frames):
+    @property
+    def loud_db(self) -> float:
+        """The loudness of loud notes: the 95th percentile of the voiced frames, or NaN."""
+        if not self.voiced.any():
+            return np.nan
+        return np.percentile(self.loudness_db[self.voiced], LOUD_PERCENTILE)
+
+    def cut(self, n_frames: int) -> "Features":
         """The first frames."""
-        return replace(self, **{name: getattr(self, name)[:n_frames] for name in CURVES})
+        return replace(self, **{name: getattr(self, name)[:n_frames] for name in ARRAYS})
 
 
 def extract(
-    audio,
-    sample_rate,
-    frame_rate=FRAME_RATE,
-    crepe_model="tiny",
-    progress=False,
-    profile=PROFILE,
-    refined=True,
-):
-    """The `Features` of a clip: 1 + n_samples // hop frames, centred.
+    audio: np.ndarray,
+    sample_rate: int,
+    frame_rate: int = FRAME_RATE,
+    *,
+    crepe_model: str = "tiny",
+    profile: str = PROFILE,
+    refined: bool = True,
+    progress: bool = False,
+    cached: bool = False,
+) -> Features:
+    """The `Features` of a clip of any length: 1 + n_samples * frame_rate // sample_rate frames.
+
+    The audio is analysed in pieces of at most a minute, with half a second of context on either
+    side, so that memory does not grow with its length. Loudness and confidence are those of the
+    whole. The pitch is that of the whole too, unless it is ambiguous for longer than the context.
+    A constant offset (DC) of the audio changes nothing.
 
     Args:
-      audio: Shape [n_samples].
+      audio: Shape [n_samples]; may be a numpy.memmap.
       sample_rate: Hz.
-      frame_rate: Frames a second.
+      frame_rate: Frames a second; frames are centred, the first at 0 s.
       crepe_model: CREPE's size for the pitch.
-      progress: Show a progress bar.
-      profile: What loudness is, as an instrument's statistics name it (`feature_profile`).
+      profile: The definition of loudness, as an instrument's statistics name it
+        (`feature_profile`).
       refined: Correct CREPE's pitch by the phases of the harmonics (`pitch.refine`).
+      progress: Show a progress bar for each piece.
+      cached: Keep the pitch in `config.CACHE`, and take it from there if the same audio was
+        analysed with the same settings before.
 
     Raises:
-      InputError: A frame would not be a whole number of samples at 16 kHz, or there is no such
-        profile.
+      InputError: The audio is empty or not finite, a frame would not be a whole number of samples
+        at 16 kHz, or there is no such profile or size of CREPE.
+
+    Example:
+      >>> tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(8000) / 16000)
+      >>> features = extract(tone, 16000)
+      >>> features.n_frames, round(float(features.f0_hz[30]))
+      (63, 440)
     """
-    check_profile(profile)
-    hop_size(SAMPLE_RATE, frame_rate)
-    if sample_rate != SAMPLE_RATE:
-        audio = sound.resample(audio, sample_rate, SAMPLE_RATE)
-    f0_hz, confidence = pitch.track(
-        audio, SAMPLE_RATE, frame_rate, model=crepe_model, progress=progress
-    )
-    if refined:
-        f0_hz = pitch.refine(audio, f0_hz, SAMPLE_RATE, frame_rate)
-    loudness_db = loudness(audio, SAMPLE_RATE, frame_rate)
-    quiet = loudness_db < loudness_db.max() + QUIETEST_VOICED_DB
-    unvoiced = (confidence < VOICED_CONFIDENCE) | quiet
-    if profile == PROFILE_BEFORE:
-        loudness_db = loudness_before(audio, SAMPLE_RATE, frame_rate)
-    return Features(
-        times_s=np.arange(len(f0_hz)) / frame_rate,
-        f0_hz=np.where(unvoiced, np.nan, f0_hz).astype(np.float32),
-        confidence=confidence,
-        loudness_db=loudness_db,
-        frame_rate=frame_rate,
-        profile=profile,
-    )
+    settings = _Settings(frame_rate, crepe_model, profile, refined, progress, cached)
+    return _extract(audio, sample_rate, settings)
 
 
-def listen(
-    files,
-    sample_rate=SAMPLE_RATE,
-    frame_rate=FRAME_RATE,
-    crepe_model="tiny",
-    workers=2,
-    profile=PROFILE,
-):
-    """Reads and tracks sound files in parallel, and remembers what it heard.
+def extract_files(
+    paths: Iterable[Path],
+    sample_rate: int = SAMPLE_RATE,
+    frame_rate: int = FRAME_RATE,
+    *,
+    crepe_model: str = "tiny",
+    profile: str = PROFILE,
+    workers: int = 2,
+) -> Iterator[tuple[Path, Future]]:
+    """Reads sound files and extracts their features, some files at a time.
 
-    Memory stays the same for any number of files of any length: audio lies on disk, files are
-    heard minute by minute, and at most `workers` are ahead of the one that is taken. What was
-    heard of the same samples with the same settings before comes from `config.CACHE`, so that
-    work which was stopped goes on where it was.
+    Each file's features are those that `extract` gives for its audio. Memory does not grow with
+    the number of files nor with their length: audio lies on disk, and at most `workers` files are
+    read before they are taken. Pitch is cached (see `extract`), so that work which was stopped
+    continues where it was.
 
     Args:
-      files: Paths, a list; taken in their order.
-      sample_rate: Of the audio that is given back, in Hz.
+      paths: Of the files; they are taken in this order.
+      sample_rate: Rate in Hz of the audio that is given back.
       frame_rate: Frames a second.
       crepe_model: CREPE's size for the pitch.
-      workers: Files at a time. More than two do not help: CREPE itself takes all processors.
-      profile: What loudness is; see `extract`.
+      profile: The definition of loudness; see `extract`.
+      workers: Files at a time. More than two do not help: CREPE itself uses all processors.
 
     Yields:
-      Each path with a finished Future, whose `result()` is the file's audio [n_samples] (see
-      `audio.load_to_disk`) and `Features`, or raises the InputError that tells why it is no use.
+      Each path with a finished Future. Its `result()` is the file's audio [n_samples] (see
+      `audio.load_to_disk`) and `Features`, or raises the InputError that says why the file cannot
+      be used.
 
     Raises:
       InputError: A frame would not be a whole number of samples at 16 kHz or at `sample_rate`, or
-        CREPE has no such size.
+        there is no such profile or size of CREPE.
     """
-    for rate in (SAMPLE_RATE, sample_rate):
-        hop_size(rate, frame_rate)
+    paths = list(paths)
+    hop_size(sample_rate, frame_rate)
+    settings = _Settings(frame_rate, crepe_model, profile, cached=True)
     crepe.build_and_load_model(crepe_model)  # before two threads want it
-    settings = (sample_rate, frame_rate, crepe_model, profile)
     stopped = threading.Event()
     executor = ThreadPoolExecutor(workers)
-    with tqdm(total=len(files), desc="listening", unit="file") as bar:
+
+    def extract_file(path):
+        def report(n_done, n_pieces):
+            if stopped.is_set():
+                raise CancelledError
+            bar.set_postfix_str(f"{path.name}: {n_done}/{n_pieces} min", refresh=False)
+
+        audio, _ = sound.load_to_disk(path, sample_rate)
+        return audio, _extract(audio, sample_rate, settings, report)
+
+    with tqdm(total=len(paths), desc="analysing", unit="file") as bar:
         try:
-            waiting, ahead = iter(files), deque()
-            for _ in files:
+            waiting, ahead = iter(paths), deque()
+            for _ in paths:
                 for path in itertools.islice(waiting, workers + 1 - len(ahead)):
-                    file = executor.submit(_listen_to, path, settings, stopped, bar)
-                    ahead.append((path, file))
+                    ahead.append((path, executor.submit(extract_file, path)))
                 while wait([ahead[0][1]], timeout=1.0).not_done:
                     bar.refresh()  # here, not by the workers: not every display likes threads
                 bar.update()
@@ -244,7 +263,7 @@ def hop_size(sample_rate, frame_rate):
 
 def save(features, path):
     """Writes features as .npz, or as .csv for a spreadsheet; whole or not at all."""
-    columns = {name: getattr(features, name) for name in CURVES}
+    columns = {name: getattr(features, name) for name in ARRAYS}
     suffix = Path(path).suffix
     if suffix not in (".npz", ".csv"):
         raise InputError(f"Features are saved as .npz or .csv, not as {path}: rename it.")
@@ -267,7 +286,7 @@ def load(path):
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Features(
-                **{name: arrays[name] for name in CURVES},
+                **{name: arrays[name] for name in ARRAYS},
                 frame_rate=int(arrays["frame_rate"]),
                 profile=str(arrays["profile"]) if "profile" in arrays else PROFILE,
             )
@@ -277,51 +296,97 @@ def load(path):
         ) from None
 
 
-def _listen_to(path, settings, stopped, bar):
-    """A file's audio and features, unless it is `stopped` meanwhile; the bar tells where it is."""
-    sample_rate, frame_rate, _, profile = settings
-    audio, _ = sound.load_to_disk(path, sample_rate)
-    hop = hop_size(sample_rate, frame_rate)
-    n_frames = 1 + len(audio) // hop
-    n_pieces = int(np.ceil(n_frames / (PIECE_SECONDS * frame_rate)))
+@dataclass(frozen=True)
+class _Settings:
+    """What `extract` is asked for; checked at once."""
+
+    frame_rate: int
+    crepe_model: str
+    profile: str
+    refined: bool = True
+    progress: bool = False
+    cached: bool = False
+
+    def __post_init__(self):
+        check_profile(self.profile)
+        hop_size(SAMPLE_RATE, self.frame_rate)
+
+
+def _extract(
+    audio: np.ndarray,
+    sample_rate: int,
+    settings: _Settings,
+    report: Callable[[int, int], None] = lambda n_done, n_pieces: None,
+) -> Features:
+    """As `extract`; calls `report` with the number of pieces done, and of all, before each."""
+    if audio.ndim != 1 or not len(audio):
+        raise InputError(
+            f"Audio of shape {audio.shape} cannot be analysed: give one channel, [n_samples]."
+        )
+    frame_rate = settings.frame_rate
+    n_frames = 1 + len(audio) * frame_rate // sample_rate
+    offset = sound.offset(audio)
+    if sample_rate != SAMPLE_RATE:
+        audio, offset = _at_16k(audio, offset, sample_rate), 0.0
+    n_pieces = math.ceil(n_frames / (PIECE_SECONDS * frame_rate))
     edges = np.linspace(0, n_frames, n_pieces + 1).astype(int)
-    context = int(CONTEXT_SECONDS * frame_rate)
     pieces = []
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
-        if stopped.is_set():
-            raise CancelledError
-        bar.set_postfix_str(f"{path.name}: {len(pieces)}/{n_pieces} min", refresh=False)
-        first = max(0, start - context)
-        curves = _remembered(audio[first * hop : (end + context) * hop], *settings)
-        pieces.append([getattr(curves, name)[start - first : end - first] for name in CURVES])
-    _, f0_hz, confidence, loudness_db = map(np.concatenate, zip(*pieces, strict=True))
-    quiet = loudness_db < loudness_db.max() + QUIETEST_VOICED_DB
-    f0_hz = np.where(quiet, np.float32(np.nan), f0_hz)
-    return audio, Features(
-        np.arange(n_frames) / frame_rate, f0_hz, confidence, loudness_db, frame_rate, profile
+    for start, end in itertools.pairwise(edges):
+        report(len(pieces), n_pieces)
+        pieces.append(_extract_piece(audio, offset, start, end, settings))
+    f0_hz, confidence, weighted_db, loudness_db = map(np.concatenate, zip(*pieces, strict=True))
+    quiet = weighted_db < weighted_db.max() + QUIETEST_VOICED_DB
+    unvoiced = (confidence < VOICED_CONFIDENCE) | quiet
+    return Features(
+        times_s=np.arange(n_frames) / frame_rate,
+        f0_hz=np.where(unvoiced, np.float32(np.nan), f0_hz),
+        confidence=confidence,
+        loudness_db=loudness_db,
+        frame_rate=frame_rate,
+        profile=settings.profile,
     )
 
 
-def _remembered(audio, *settings):
-    """`extract`, from the cache if it heard the same before."""
-    path = config.CACHE / f"{_key(audio, *settings)}.npz"
-    try:
-        return load(path)
-    except InputError:  # not there yet, or damaged
-        *sizes, profile = settings
-        curves = extract(audio, *sizes, profile=profile)
-        save(curves, path)
-        return curves
+def _extract_piece(audio, offset, start, end, settings):
+    """f0, confidence, loudness since ddsp 2.0, and that of the profile, from frame to frame."""
+    hop = hop_size(SAMPLE_RATE, settings.frame_rate)
+    context = math.ceil(CONTEXT_SECONDS * settings.frame_rate)
+    first = max(0, start - context)
+    piece = (audio[first * hop : (end + context) * hop] - offset).astype(np.float32)
+    f0_hz, confidence = _pitch(piece, settings)
+    weighted_db = profile_db = loudness(piece, SAMPLE_RATE, settings.frame_rate)
+    if settings.profile == PROFILE_BEFORE:
+        profile_db = loudness_before(piece, SAMPLE_RATE, settings.frame_rate)
+    arrays = (f0_hz, confidence, weighted_db, profile_db)
+    return [array[start - first : end - first] for array in arrays]
 
 
-def _key(audio, *settings):
-    """A name for all that the features of audio depend on, the program included."""
-    key = hashlib.sha256(repr((PROFILE, settings)).encode() + _program())
-    key.update(np.ascontiguousarray(audio))
-    return key.hexdigest()
+def _pitch(audio, settings):
+    """f0 without gaps, and confidence [n_frames] each, from the cache where it is wanted."""
+
+    def track():
+        f0_hz, confidence = pitch.track(
+            audio,
+            SAMPLE_RATE,
+            settings.frame_rate,
+            model=settings.crepe_model,
+            progress=settings.progress,
+        )
+        if settings.refined:
+            f0_hz = pitch.refine(audio, f0_hz, SAMPLE_RATE, settings.frame_rate)
+        return f0_hz, confidence
+
+    if not settings.cached:
+        return track()
+    n_frames = 1 + len(audio) // hop_size(SAMPLE_RATE, settings.frame_rate)
+    choices = (settings.frame_rate, settings.crepe_model, settings.refined)
+    return pitch_cache.fetch(audio, n_frames, choices, track)
 
 
-@functools.cache
-def _program():
-    modules = (sys.modules[__name__], pitch, crepe)
-    return b"".join(Path(module.__file__).read_bytes() for module in modules)
+def _at_16k(audio, offset, sample_rate):
+    """Audio [n_samples] at 16 kHz, on disk, without its offset."""
+    step = RESAMPLED_AT_ONCE
+    blocks = (audio[first : first + step] - offset for first in range(0, len(audio), step))
+    resampled = sound.resample_blocks(blocks, sample_rate, SAMPLE_RATE)
+    rest = np.zeros(2, np.float32)  # the resampler may round the length down
+    return sound.on_disk(itertools.chain(resampled, [rest]))

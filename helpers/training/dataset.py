@@ -87,7 +87,9 @@ def prepare(
         number of samples, or `save_folder` holds something else than a dataset.
     """
     files = sound.find(folder)
-    heard = features.listen(files, sample_rate, frame_rate, crepe_model, workers)
+    heard = features.extract_files(
+        files, sample_rate, frame_rate, crepe_model=crepe_model, workers=workers
+    )
     passed_over = {}
     with replacing_folder(save_folder, FILES) as unfinished:
         segments = _segments(heard, folder, sample_rate, frame_rate, passed_over)

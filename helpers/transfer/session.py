@@ -178,7 +178,7 @@ class _Task:
 
     def listen(self, paths):
         one = self.instrument
-        return features.listen(paths, one.sample_rate, one.frame_rate, profile=self.profile)
+        return features.extract_files(paths, one.sample_rate, one.frame_rate, profile=self.profile)
 
     def adjust(self, curves):
         return adjust(curves, self.instrument.statistics, self.settings)

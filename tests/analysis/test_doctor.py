@@ -253,5 +253,5 @@ def test_many_files_are_not_all_named():
 def test_what_the_doctor_heard_is_not_listened_to_again(tmp_path, monkeypatch):
     examine(tmp_path, take=melody([59, 61]))
     monkeypatch.setattr(pitch, "track", None)
-    for path, file in features.listen(sound.find(tmp_path)):
+    for path, file in features.extract_files(sound.find(tmp_path)):
         assert file.result()[1].voiced.any(), path

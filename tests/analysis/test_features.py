@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ def melody():
 
 
 @pytest.fixture(scope="module")
-def curves():
+def found():
     return features.extract(np.concatenate([tone(330.0), silence(0.5)]), SAMPLE_RATE)
 
 
@@ -128,12 +129,12 @@ def test_silence_is_at_the_floor():
 @pytest.mark.parametrize("frame_rate", [100, 125, 250])
 @pytest.mark.parametrize("n_samples", [8000, 8001, 8127])
 def test_all_curves_have_the_same_centred_frames(frame_rate, n_samples):
-    curves = features.extract(tone(330.0)[:n_samples], SAMPLE_RATE, frame_rate)
+    found = features.extract(tone(330.0)[:n_samples], SAMPLE_RATE, frame_rate)
     n_frames = 1 + n_samples // (SAMPLE_RATE // frame_rate)
     for name in ("times_s", "f0_hz", "confidence", "loudness_db"):
-        assert getattr(curves, name).shape == (n_frames,)
-    np.testing.assert_allclose(curves.times_s, np.arange(n_frames) / frame_rate)
-    assert curves.frame_rate == frame_rate
+        assert getattr(found, name).shape == (n_frames,)
+    np.testing.assert_allclose(found.times_s, np.arange(n_frames) / frame_rate)
+    assert found.frame_rate == frame_rate
 
 
 def test_a_frame_is_centred_on_its_time():
@@ -148,12 +149,12 @@ def test_a_frame_is_centred_on_its_time():
 @pytest.mark.parametrize("f0_hz", [110.0, 196.0, 440.0, 880.0])
 def test_the_pitch_of_a_tone_and_of_nothing_after_it(f0_hz, n_harmonics):
     parts = [tone(f0_hz, 1.0, n_harmonics), silence(0.5), noise(0.5, -70)]
-    curves = features.extract(np.concatenate(parts), SAMPLE_RATE)
+    found = features.extract(np.concatenate(parts), SAMPLE_RATE)
     inside = slice(5, 119)  # up to 36 ms on either side of a frame's centre are heard
-    off_cents = 1200 * np.log2(curves.f0_hz[inside] / f0_hz)
-    assert curves.voiced[inside].all()
+    off_cents = 1200 * np.log2(found.f0_hz[inside] / f0_hz)
+    assert found.voiced[inside].all()
     assert np.abs(off_cents).max() < 3  # CREPE alone is up to 10 off
-    assert not curves.voiced[130:].any() and np.isnan(curves.f0_hz[130:]).all()
+    assert not found.voiced[130:].any() and np.isnan(found.f0_hz[130:]).all()
 
 
 def test_any_rate_gives_the_same_curves():
@@ -165,16 +166,65 @@ def test_any_rate_gives_the_same_curves():
     np.testing.assert_allclose(at_48k.loudness_db[inside], at_16k.loudness_db[inside], atol=0.05)
 
 
-def test_voiced_is_where_there_is_a_pitch(curves):
-    np.testing.assert_array_equal(curves.voiced, ~np.isnan(curves.f0_hz))
-    assert curves.voiced.any() and not curves.voiced.all()
+def test_voiced_is_where_there_is_a_pitch(found):
+    np.testing.assert_array_equal(found.voiced, ~np.isnan(found.f0_hz))
+    assert found.voiced.any() and not found.voiced.all()
 
 
-def test_features_are_not_edited_in_place(curves):
+def test_loud_is_what_few_voiced_frames_are_louder_than():
+    loudness_db = np.r_[np.arange(-50.0, -30.0, 0.1), 10.0]  # the last, loudest frame has no pitch
+    f0_hz = np.where(loudness_db < 0, 220.0, np.nan)
+    made = features.Features(loudness_db * 0, f0_hz, f0_hz, loudness_db, 125)
+    assert made.n_frames == 201
+    assert np.mean(loudness_db[made.voiced] > made.loud_db) == pytest.approx(0.05)
+    silent = dataclasses.replace(made, f0_hz=f0_hz * np.nan)
+    assert np.isnan(silent.loud_db)
+
+
+@pytest.mark.parametrize("sample_rate", [16000, 44100])
+@pytest.mark.parametrize("profile", features.FLOORS_DB)
+def test_a_constant_offset_changes_nothing(profile, sample_rate):
+    audio = np.concatenate([silence(0.3), tone(330.0), silence(0.5), tone(247.0, amplitude=0.02)])
+    shifted, plain = (
+        features.extract(audio + offset, sample_rate, profile=profile)
+        for offset in (np.float32(0.5), 0.0)
+    )
+    np.testing.assert_array_equal(shifted.voiced, plain.voiced)
+    np.testing.assert_allclose(shifted.f0_hz, plain.f0_hz, rtol=1e-3)
+    np.testing.assert_allclose(shifted.loudness_db, plain.loudness_db, atol=0.1)
+
+
+def test_a_constant_is_silence():
+    found = features.extract(np.full(SAMPLE_RATE, 0.5, np.float32), SAMPLE_RATE)
+    assert not found.voiced.any() and (found.loudness_db == -80.0).all()
+
+
+@pytest.mark.parametrize("profile", features.FLOORS_DB)
+def test_a_file_and_its_audio_have_the_same_features(tmp_path, tracked, monkeypatch, profile):
+    """A soft whistle beside a clap: loudness before ddsp 2.0 does not decide what has a pitch."""
+    monkeypatch.setattr(features, "PIECE_SECONDS", 0.7)
+    audio = np.concatenate([tone(1500.0, 1.0, 1, 0.01), silence(0.5), tone(660.0, 1.0)])
+    audio[20000:20400] += noise(400 / SAMPLE_RATE, -3)
+    soundfile.write(tmp_path / "take.wav", audio, SAMPLE_RATE, "FLOAT")
+    ((_, file),) = features.extract_files([tmp_path / "take.wav"], profile=profile)
+    audio_of_file, of_file = file.result()
+    of_audio = features.extract(audio_of_file, SAMPLE_RATE, profile=profile)
+    assert of_file.voiced[10:115].all()
+    for name in features.ARRAYS:
+        np.testing.assert_array_equal(getattr(of_file, name), getattr(of_audio, name))
+
+
+@pytest.mark.parametrize("shape", [(0,), (16000, 2), ()])
+def test_audio_of_another_shape_is_refused(refused, shape):
+    with refused("shape"):
+        features.extract(np.zeros(shape, np.float32), SAMPLE_RATE)
+
+
+def test_features_are_not_edited_in_place(found):
     with pytest.raises(dataclasses.FrozenInstanceError):
-        curves.f0_hz = curves.f0_hz * 2
-    higher = dataclasses.replace(curves, f0_hz=curves.f0_hz * 2)
-    np.testing.assert_array_equal(higher.f0_hz, curves.f0_hz * 2)
+        found.f0_hz = found.f0_hz * 2
+    higher = dataclasses.replace(found, f0_hz=found.f0_hz * 2)
+    np.testing.assert_array_equal(higher.f0_hz, found.f0_hz * 2)
 
 
 @pytest.mark.parametrize("frame_rate", [60, 0, 44100])
@@ -188,44 +238,44 @@ def test_an_unknown_model_size_is_refused(refused):
         features.extract(tone(330.0), SAMPLE_RATE, crepe_model="huge")
 
 
-def test_what_is_saved_for_numpy_is_loaded_again(curves, tmp_path):
-    features.save(curves, tmp_path / "new" / "take.npz")
+def test_what_is_saved_for_numpy_is_loaded_again(found, tmp_path):
+    features.save(found, tmp_path / "new" / "take.npz")
     loaded = features.load(tmp_path / "new" / "take.npz")
-    assert loaded.frame_rate == curves.frame_rate
+    assert loaded.frame_rate == found.frame_rate
     for name in ("times_s", "f0_hz", "confidence", "loudness_db"):
-        np.testing.assert_array_equal(getattr(loaded, name), getattr(curves, name))
-        assert getattr(loaded, name).dtype == getattr(curves, name).dtype
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(found, name))
+        assert getattr(loaded, name).dtype == getattr(found, name).dtype
 
 
-def test_the_table_is_read_by_others(curves, tmp_path):
+def test_the_table_is_read_by_others(found, tmp_path):
     path = tmp_path / "take.csv"
-    features.save(curves, path)
+    features.save(found, path)
     table = np.genfromtxt(path, delimiter=",", names=True)
     for name in ("times_s", "f0_hz", "confidence", "loudness_db"):
-        np.testing.assert_allclose(table[name], getattr(curves, name), atol=1e-5, rtol=1e-6)
+        np.testing.assert_allclose(table[name], getattr(found, name), atol=1e-5, rtol=1e-6)
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(curves.times_s)
-    assert float(rows[50]["f0_hz"]) == pytest.approx(curves.f0_hz[50], abs=1e-4)
+    assert len(rows) == len(found.times_s)
+    assert float(rows[50]["f0_hz"]) == pytest.approx(found.f0_hz[50], abs=1e-4)
 
 
-def test_the_table_is_read_by_pandas(curves, tmp_path):
-    features.save(curves, tmp_path / "take.csv")
+def test_the_table_is_read_by_pandas(found, tmp_path):
+    features.save(found, tmp_path / "take.csv")
     table = pd.read_csv(tmp_path / "take.csv")
     assert list(table) == ["times_s", "f0_hz", "confidence", "loudness_db"]
-    np.testing.assert_array_equal(table.f0_hz.isna(), ~curves.voiced)
+    np.testing.assert_array_equal(table.f0_hz.isna(), ~found.voiced)
 
 
-def test_other_endings_are_refused(curves, tmp_path, refused):
+def test_other_endings_are_refused(found, tmp_path, refused):
     for name in ("take.xlsx", "take"):
         with refused("saved as .npz or .csv, not as .*: rename it"):
-            features.save(curves, tmp_path / name)
+            features.save(found, tmp_path / name)
     assert not any(tmp_path.iterdir())
 
 
-def test_an_error_while_saving_leaves_the_old_file(curves, tmp_path, monkeypatch):
+def test_an_error_while_saving_leaves_the_old_file(found, tmp_path, monkeypatch):
     path = tmp_path / "take.npz"
-    features.save(curves, path)
+    features.save(found, path)
     before = path.read_bytes()
 
     def write_half(path, **arrays):
@@ -234,20 +284,20 @@ def test_an_error_while_saving_leaves_the_old_file(curves, tmp_path, monkeypatch
 
     monkeypatch.setattr(np, "savez_compressed", write_half)
     with pytest.raises(OSError, match="No space left"):
-        features.save(curves, path)
+        features.save(found, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
-def test_what_holds_no_features_is_refused(curves, tmp_path, refused):
+def test_what_holds_no_features_is_refused(found, tmp_path, refused):
     (tmp_path / "empty.npz").touch()
     (tmp_path / "text.npz").write_text("These are notes.")
     np.savez(tmp_path / "other.npz", weights=np.zeros(3))
     np.savez(tmp_path / "pickle.npz", times_s=np.array([print], dtype=object))
     np.save(tmp_path / "array.npy", np.zeros(3))
-    features.save(curves, tmp_path / "half.npz")
+    features.save(found, tmp_path / "half.npz")
     content = (tmp_path / "half.npz").read_bytes()
     (tmp_path / "half.npz").write_bytes(content[: len(content) // 2])
-    features.save(curves, tmp_path / "take.csv")
+    features.save(found, tmp_path / "take.csv")
     paths = [*tmp_path.iterdir(), tmp_path / "nowhere.npz"]
     assert len(paths) == 8
     for path in paths:
@@ -269,20 +319,20 @@ def tracked(monkeypatch, tmp_path):
     return lengths
 
 
-def listen_to(path, *settings):
-    ((heard, file),) = features.listen([path], *settings)
-    assert heard == path
+def extract_file(path, *settings):
+    ((taken, file),) = features.extract_files([path], *settings)
+    assert taken == path
     return file.result()
 
 
 def test_a_file_sounds_as_its_audio_does(tmp_path, tracked):
     soundfile.write(tmp_path / "take.wav", melody(), SAMPLE_RATE, "FLOAT")
-    audio, curves = listen_to(tmp_path / "take.wav")
+    audio, found = extract_file(tmp_path / "take.wav")
     np.testing.assert_array_equal(audio, melody())
     wanted = features.extract(melody(), SAMPLE_RATE)
-    for name in features.CURVES:
-        np.testing.assert_array_equal(getattr(curves, name), getattr(wanted, name))
-        assert getattr(curves, name).dtype == getattr(wanted, name).dtype
+    for name in features.ARRAYS:
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
+        assert getattr(found, name).dtype == getattr(wanted, name).dtype
 
 
 @pytest.mark.parametrize("sample_rate", [16000, 22000, 48000])
@@ -291,15 +341,15 @@ def test_piece_by_piece_is_as_at_once(tmp_path, tracked, monkeypatch, sample_rat
     monkeypatch.setattr(features, "PIECE_SECONDS", 0.7)
     audio = np.concatenate([melody(), noise(1.6, -66), melody()[:-777]])
     soundfile.write(tmp_path / "take.wav", audio, SAMPLE_RATE, "FLOAT")
-    _, curves = listen_to(tmp_path / "take.wav", sample_rate)
+    _, found = extract_file(tmp_path / "take.wav", sample_rate)
     assert len(tracked) == 10 and max(tracked) < 2 * SAMPLE_RATE
     wanted = features.extract(audio, SAMPLE_RATE)
-    assert np.mean(curves.voiced == wanted.voiced) > 0.995
-    both = curves.voiced & wanted.voiced
-    np.testing.assert_allclose(curves.f0_hz[both], wanted.f0_hz[both], rtol=2e-3)
-    np.testing.assert_allclose(curves.times_s, wanted.times_s)
+    assert np.mean(found.voiced == wanted.voiced) > 0.995
+    both = found.voiced & wanted.voiced
+    np.testing.assert_allclose(found.f0_hz[both], wanted.f0_hz[both], rtol=2e-3)
+    np.testing.assert_allclose(found.times_s, wanted.times_s)
     np.testing.assert_allclose(
-        curves.loudness_db, wanted.loudness_db, atol=0.01 if sample_rate == SAMPLE_RATE else 1.5
+        found.loudness_db, wanted.loudness_db, atol=0.01 if sample_rate == SAMPLE_RATE else 1.5
     )
 
 
@@ -308,49 +358,88 @@ def test_the_same_sound_is_listened_to_once(tmp_path, tracked):
     samples = np.round(2**15 * melody()).astype(np.int16)
     for name in ("take.wav", "copy.flac"):
         soundfile.write(tmp_path / name, samples, SAMPLE_RATE)
-    _, curves = listen_to(tmp_path / "take.wav")
-    _, again = listen_to(tmp_path / "copy.flac")
+    _, found = extract_file(tmp_path / "take.wav")
+    _, again = extract_file(tmp_path / "copy.flac")
     assert len(tracked) == 1
-    np.testing.assert_array_equal(again.f0_hz, curves.f0_hz)
-    listen_to(tmp_path / "take.wav", SAMPLE_RATE, 250)
-    listen_to(tmp_path / "take.wav", 48000, 125)
+    np.testing.assert_array_equal(again.f0_hz, found.f0_hz)
+    extract_file(tmp_path / "take.wav", SAMPLE_RATE, 250)
+    extract_file(tmp_path / "take.wav", 48000, 125)
     soundfile.write(tmp_path / "take.wav", melody()[::-1], SAMPLE_RATE)
-    listen_to(tmp_path / "take.wav")
+    extract_file(tmp_path / "take.wav")
     assert len(tracked) == 4
     assert not list(config.CACHE.glob(".*"))
 
 
-def test_the_size_of_crepe_and_the_profile_are_told_apart(monkeypatch):
-    keys = {features._key(melody(), 16000, 125, size) for size in ("tiny", "full")}
-    monkeypatch.setattr(features, "PROFILE", "ddsp-1")
-    keys.add(features._key(melody(), 16000, 125, "tiny"))
-    assert len(keys) == 3
-
-
-@pytest.mark.parametrize("damage", ["empty", "half", "flipped", "other"])
-def test_a_damaged_cache_is_made_anew(tmp_path, tracked, damage):
+def test_the_size_of_crepe_is_told_apart_and_the_profile_is_not_tracked_anew(tmp_path, tracked):
     soundfile.write(tmp_path / "take.wav", melody(), SAMPLE_RATE)
-    _, curves = listen_to(tmp_path / "take.wav")
+    for profile in ("ddsp-2", "ddsp-1"):
+        dict(features.extract_files([tmp_path / "take.wav"], profile=profile))
+    assert len(tracked) == 1
+    dict(features.extract_files([tmp_path / "take.wav"], crepe_model="full"))
+    assert len(tracked) == 2
+
+
+def test_the_voicing_threshold_holds_for_what_is_cached(tmp_path, tracked, monkeypatch):
+    soundfile.write(tmp_path / "take.wav", melody(), SAMPLE_RATE)
+    _, loose = extract_file(tmp_path / "take.wav")
+    monkeypatch.setattr(features, "VOICED_CONFIDENCE", 0.9)
+    _, strict = extract_file(tmp_path / "take.wav")
+    assert loose.confidence[loose.voiced].min() < 0.9 <= strict.confidence[strict.voiced].min()
+
+
+def entry(f0_hz, confidence):
+    """The content of an entry of the cache: both as float32, and their digest."""
+    content = np.concatenate([f0_hz, confidence]).astype("<f4").tobytes()
+    return content + hashlib.sha256(content).digest()
+
+
+DAMAGE = {
+    "empty": lambda whole, n: b"",
+    "half": lambda whole, n: whole[: len(whole) // 2],
+    "flipped": lambda whole, n: whole[:400] + bytes(100) + whole[500:],
+    "other": lambda whole, n: b"These are notes.",
+    "too short": lambda whole, n: entry(np.full(n - 1, 220.0), np.full(n - 1, 0.9)),
+    "too long": lambda whole, n: entry(np.full(2 * n, 220.0), np.full(2 * n, 0.9)),
+    "no numbers": lambda whole, n: entry(np.full(n, np.nan), np.full(n, 0.9)),
+    "too certain": lambda whole, n: entry(np.full(n, 220.0), np.full(n, 7.0)),
+    "too high": lambda whole, n: entry(np.full(n, 9000.0), np.full(n, 0.9)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_or_crafted_cache_is_made_anew(tmp_path, tracked, damage):
+    soundfile.write(tmp_path / "take.wav", melody(), SAMPLE_RATE)
+    _, found = extract_file(tmp_path / "take.wav")
     (path,) = config.CACHE.iterdir()
     whole = path.read_bytes()
-    middle = len(whole) // 2
-    spoilt = {
-        "empty": b"",
-        "half": whole[:middle],
-        "flipped": whole[:middle] + bytes(100) + whole[middle + 100 :],
-        "other": b"These are notes.",
-    }
-    path.write_bytes(spoilt[damage])
-    _, again = listen_to(tmp_path / "take.wav")
-    np.testing.assert_array_equal(again.f0_hz, curves.f0_hz)
-    assert len(tracked) == 2 and features.load(path).frame_rate == 125
+    path.write_bytes(DAMAGE[damage](whole, found.n_frames))
+    _, again = extract_file(tmp_path / "take.wav")
+    np.testing.assert_array_equal(again.f0_hz, found.f0_hz)
+    np.testing.assert_array_equal(again.confidence, found.confidence)
+    assert len(tracked) == 2 and path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("obstacle", ["a file for the folder", "a folder for the entry"])
+def test_a_cache_that_cannot_be_used_stops_nothing(tmp_path, tracked, obstacle, monkeypatch):
+    soundfile.write(tmp_path / "take.wav", melody(), SAMPLE_RATE)
+    _, found = extract_file(tmp_path / "take.wav")
+    (path,) = config.CACHE.iterdir()
+    path.unlink()
+    if obstacle == "a folder for the entry":
+        path.mkdir()
+    else:
+        config.CACHE.rmdir()
+        config.CACHE.write_text("This is no folder.")
+    _, again = extract_file(tmp_path / "take.wav")
+    np.testing.assert_array_equal(again.f0_hz, found.f0_hz)
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_file_that_is_no_use_does_not_stop_the_others(tmp_path, tracked, refused):
     for name in ("a.wav", "c.wav"):
         soundfile.write(tmp_path / name, tone(330.0), SAMPLE_RATE)
     (tmp_path / "b.wav").write_text("These are notes.")
-    heard = dict(features.listen(sorted(tmp_path.glob("*.wav"))))
+    heard = dict(features.extract_files(sorted(tmp_path.glob("*.wav"))))
     assert [path.name for path in heard] == ["a.wav", "b.wav", "c.wav"]
     with refused("b.wav is not a sound file"):
         heard[tmp_path / "b.wav"].result()
@@ -362,7 +451,7 @@ def test_files_are_not_heard_long_before_they_are_taken(tmp_path, tracked):
     paths = [tmp_path / f"{i}.wav" for i in range(8)]
     for i, path in enumerate(paths):
         soundfile.write(path, tone(220.0 + i), SAMPLE_RATE)
-    heard = features.listen(paths, workers=2)
+    heard = features.extract_files(paths, workers=2)
     next(heard)
     assert len(tracked) <= 3
     heard.close()

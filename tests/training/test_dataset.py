@@ -464,7 +464,7 @@ def test_memory_does_not_grow_with_the_recordings(tmp_path, monkeypatch):
             soundfile.write(tmp_path / name / f"{i}.wav", noise, SAMPLE_RATE)
         monkeypatch.setattr(config, "CACHE", tmp_path / f"{name} cache")
         tracemalloc.start()
-        heard = features.listen(sorted((tmp_path / name).iterdir()))
+        heard = features.extract_files(sorted((tmp_path / name).iterdir()))
         segments = dataset._segments(heard, tmp_path, SAMPLE_RATE, FRAME_RATE, {})
         dataset._write(segments, SAMPLE_RATE, tmp_path)
         peaks_mb.append(tracemalloc.get_traced_memory()[1] / 2**20)
