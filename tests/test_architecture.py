@@ -15,6 +15,7 @@ from helpers import config
 ROOT = Path(__file__).parent.parent
 HELPERS = ROOT / "helpers"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+READMES = ROOT / "README.md", ROOT / "README.es.md"
 
 # The rooms of `helpers`, and from which other rooms each may import.
 ROOMS = {
@@ -186,7 +187,7 @@ def test_cells_hold_the_lesson(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_notebooks_are_small_enough_for_github(path):
-    assert path.stat().st_size < 3 * 2**20
+    assert path.stat().st_size < 2_000_000
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
@@ -230,7 +231,7 @@ def addresses_in(text):
     return {"".join(found).removesuffix(".git") for found in re.findall(pattern, text)}
 
 
-@pytest.mark.parametrize("path", [*NOTEBOOKS, ROOT / "README.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *READMES], ids=lambda path: path.name)
 def test_the_address_of_the_project_is_the_configured_one(path):
     need(path.exists(), f"there is no {path.name} yet")
     found = addresses_in(source_of(path))
