@@ -7,7 +7,7 @@ from pathlib import Path
 # by `make notebooks`.
 REPOSITORY_URL = "https://github.com/timbre-notebooks/timbre-notebooks"
 
-VERSION = "0.4"  # in the metadata of what is made
+VERSION = "0.5"  # in the metadata of what is made
 
 # Set by the tests and `make demo`: trains for a minute or two instead of until it is good.
 QUICK = os.environ.get("TIMBRE_QUICK", "") not in ("", "0")
