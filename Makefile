@@ -4,12 +4,13 @@
 # make results   the two tables and their pictures, from the models that ship, into results/
 # make checkpoints AUDIO=folder   the instruments that ship, trained anew from recordings
 # make notebooks the committed notebooks executed anew, with the full training
+# make docs      what of docs/ is made from the code: the picture of the rooms, sounds to listen to
 
 PYTHON ?= python3
 BIN := .venv/bin
 SYSTEM := libportaudio2 chromium fluidsynth fluid-soundfont-gm
 
-.PHONY: demo test test-fast lint lab results notebooks checkpoints
+.PHONY: demo test test-fast lint lab results notebooks checkpoints docs
 
 demo: .venv/installed
 	TIMBRE_QUICK=1 $(BIN)/python notebooks/run.py
@@ -32,6 +33,10 @@ results: .venv/installed
 
 notebooks: .venv/installed
 	$(BIN)/python notebooks/run.py --in-place
+
+docs: .venv/installed
+	$(BIN)/python docs/make_architecture.py
+	$(BIN)/python docs/make_sounds.py
 
 checkpoints: .venv/installed .venv/system
 	$(BIN)/python data/render_corpus.py
