@@ -36,7 +36,6 @@ RUNS = config.RUNS / "checkpoints"
 CORPUS = config.DATA / "corpus"
 PICTURE = "spectrogram.png"
 MOST_BYTES = 5_000_000  # of a bundle
-SECONDS_DRAWN = 4.0
 POINTS_OF_CURVE = 30  # at most, in a card
 
 
@@ -225,13 +224,9 @@ def _save(instrument, heldout, folder):
 
 
 def _draw(instrument, heldout, path):
-    """The first seconds of held-out audio above what the instrument plays of its curves."""
-    n_frames = round(SECONDS_DRAWN * instrument.frame_rate)
-    audio = heldout["audio"][0][: n_frames * instrument.hop_size]
-    curves = [heldout[name][0][:n_frames] for name in ("f0_hz", "loudness_db")]
-    if instrument.z_dims:
-        curves.append(instrument.encode(audio)[:n_frames])
-    sounds = {"held out": audio, "resynthesis": instrument.play(*curves)}
+    """A held-out example above its resynthesis."""
+    audio, played, _ = next(metrics.resynthesize(instrument, heldout))
+    sounds = {"held out": audio, "resynthesis": played}
     fig, _ = plots.above_one_another(sounds, instrument.sample_rate)
     fig.savefig(path, dpi=80)
     plt.close(fig)

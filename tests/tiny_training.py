@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from helpers.instruments.instrument import Instrument
-from helpers.training import dataset
+from helpers.training import dataset, steps
 
 SAMPLE_RATE, FRAME_RATE, HOP_SIZE = 16000, 125, 128
 
@@ -21,11 +21,11 @@ def tones(pitches_hz):
         swell * sum(np.sin(2 * np.pi * k * f * times_s) / k for k in range(1, 5))
         for f in pitches_hz
     ]
-    loudness_db = 20 * np.log10(swell[::HOP_SIZE])
+    loudness_db = 20 * np.log10(np.append(swell, swell[0])[::HOP_SIZE])
     fields = {
         "audio": audio,
-        "f0_hz": [np.full(FRAME_RATE, f) for f in pitches_hz],
-        "f0_confidence": [np.ones(FRAME_RATE)] * len(pitches_hz),
+        "f0_hz": [np.full(1 + FRAME_RATE, f) for f in pitches_hz],
+        "f0_confidence": [np.ones(1 + FRAME_RATE)] * len(pitches_hz),
         "loudness_db": [loudness_db] * len(pitches_hz),
     }
     return {name: np.array(values, np.float32) for name, values in fields.items()}
@@ -59,5 +59,5 @@ def build(seed=0, loss_weight=1.0, noise=1.0, dtype="float32"):
     """An `Instrument` of such a network."""
     tf.keras.utils.set_random_seed(seed)
     network = Network(loss_weight, noise, dtype)
-    network({name: tf.constant(EXAMPLES.heldout[name]) for name in EXAMPLES.heldout})
+    network(steps.heldout_batches(EXAMPLES.heldout)[0])
     return Instrument(network, "", SAMPLE_RATE, HOP_SIZE)

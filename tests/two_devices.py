@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-import test_training
 import tiny_training
+from training import test_loop
 
 from helpers.errors import InputError
 from helpers.training import loop, steps
@@ -30,7 +30,7 @@ TWO = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 def run(folder, strategy, build=tiny_training.build, n_steps=30, **options):
     with strategy.scope():
         instrument = build(**options)
-    return asdict(test_training.train(instrument, folder, n_steps, strategy=strategy))
+    return asdict(test_loop.train(instrument, folder, n_steps, strategy=strategy))
 
 
 def noises():
@@ -38,27 +38,27 @@ def noises():
     with TWO.scope():
         network = tiny_training.build().network
     trained = steps.Steps(network, TWO, 10, 0.01, 0, 10)
-    clip = {name: tf.constant(tiny_training.EXAMPLES.train[name][:1]) for name in steps.INPUTS}
+    (clip,) = steps.heldout_batches(tiny_training.EXAMPLES.heldout)
     played = TWO.run(trained._play, (clip, tf.constant(0, tf.int64)))
     return [float(loss) for loss in TWO.experimental_local_results(played[1])]
 
 
 def main(folder):
-    loop.EVALUATE_EVERY = test_training.EVERY
+    loop.EVALUATE_EVERY = test_loop.EVERY
     loop.strategy()
     found = {
         "one": run(folder / "one", ONE, noise=0.0),
         "two": run(folder / "two", TWO, noise=0.0),
         "at once": run(folder / "at once", TWO),
         "noises": noises(),
-        "instrument": run(folder / "instrument", TWO, test_training.build, n_steps=2),
+        "instrument": run(folder / "instrument", TWO, test_loop.build, n_steps=2),
     }
     with pytest.MonkeyPatch.context() as monkeypatch:
-        test_training.stop_at(25, monkeypatch)
+        test_loop.stop_at(25, monkeypatch)
         found["stopped"] = run(folder / "stopped", TWO)
     found["gone on"] = run(folder / "stopped", TWO, seed=1)
     try:
-        test_training.train(tiny_training.build(), folder / "refused", strategy=TWO)
+        test_loop.train(tiny_training.build(), folder / "refused", strategy=TWO)
     except InputError as error:
         found["refused"] = str(error)
     print(json.dumps(found))

@@ -50,18 +50,29 @@ def resynthesize(instrument, examples):
     """Plays the features of each example, z among them, the same way at each call.
 
     Yields:
-      Each example's audio, what is played of it, and the seconds that this took. The first of one
-      length takes longer: something is compiled.
+      Each example's audio [n_samples], its resynthesis of the same length, and the seconds that
+      this took. The first of one length takes longer, as something is compiled.
     """
-    tf.random.get_global_generator().reset_from_seed(0)  # the noise, and what WaveRNN draws
-    for audio, *curves in zip(
-        examples["audio"], examples["f0_hz"], examples["loudness_db"], strict=True
-    ):
-        if instrument.z_dims:  # of the sound itself, cut to the frames of an example
-            curves.append(instrument.encode(audio)[: len(curves[0])])
+    rows = zip(examples["audio"], examples["f0_hz"], examples["loudness_db"], strict=True)
+    for i, (audio, *curves) in enumerate(rows):
+        seed_noise(i, len(audio))
+        if instrument.z_dims:
+            curves.append(instrument.encode(audio))
         started = time.perf_counter()
-        played = instrument.play(*curves)
+        played = instrument.play(*curves)[: len(audio)]
         yield audio, played, time.perf_counter() - started
+
+
+def seed_noise(number, n_samples):
+    """Gives each sound its own noise, the same at each call and whatever was played before it.
+
+    Args:
+      number: Of the sound, from 0 on.
+      n_samples: Of each of the sounds.
+    """
+    generator = tf.random.get_global_generator()
+    generator.reset_from_seed(0)
+    generator.skip(number * n_samples)
 
 
 def resynthesis(instrument, examples):

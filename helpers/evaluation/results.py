@@ -68,15 +68,14 @@ def heldout_clips(folder=None):
     """
     paths = sound.find(folder or CLIPS)
     audio = [sound.load(path, config.SAMPLE_RATE)[0] for path in paths]
-    n_frames = min(map(len, audio)) * config.FRAME_RATE // config.SAMPLE_RATE
-    n_samples = n_frames * config.SAMPLE_RATE // config.FRAME_RATE
+    n_samples = min(map(len, audio))
     audio = np.stack([one[:n_samples] for one in audio])
-    curves = [metrics.measure(one, config.SAMPLE_RATE, config.FRAME_RATE) for one in audio]
+    features = [metrics.measure(one, config.SAMPLE_RATE, config.FRAME_RATE) for one in audio]
     return {
         "audio": audio,
-        "f0_hz": np.stack([pitch.fill_unvoiced(one.f0_hz)[:n_frames] for one in curves]),
-        "loudness_db": np.stack([one.loudness_db[:n_frames] for one in curves]),
-        "features": curves,
+        "f0_hz": np.stack([pitch.fill_unvoiced(one.f0_hz) for one in features]),
+        "loudness_db": np.stack([one.loudness_db for one in features]),
+        "features": features,
         "name": [path.stem.replace("_", " ") for path in paths],
     }
 
@@ -162,7 +161,7 @@ def _measured(instrument, examples, by_pyin):
     }
 
 
-def _by_pyin(audio, curves):
+def _by_pyin(audio, features):
     """The same `Features` with pYIN's f0, and CREPE's confidence."""
     low, high = PYIN_RANGE_HZ
     f0_hz, _, _ = librosa.pyin(
@@ -171,10 +170,9 @@ def _by_pyin(audio, curves):
         fmax=high,
         sr=config.SAMPLE_RATE,
         frame_length=1024,
-        hop_length=config.SAMPLE_RATE // curves.frame_rate,
+        hop_length=config.SAMPLE_RATE // features.frame_rate,
     )
-    n_frames = min(len(f0_hz), len(curves.f0_hz))
-    return replace(curves.cut(n_frames), f0_hz=f0_hz[:n_frames])
+    return replace(features, f0_hz=f0_hz)
 
 
 def _summary(rows, n_clips):
@@ -193,14 +191,14 @@ def interpolated_sounds(instrument, examples, first, second):
       Title to audio, and title to f0 in Hz.
     """
     tf.random.get_global_generator().reset_from_seed(0)  # the same noise at each call
-    sounds = interpolation.heard(instrument, {"audio": examples["audio"][[first, second]]})
     names = [examples["name"][i] for i in (first, second)]
     audio = dict(zip(names, examples["audio"][[first, second]], strict=True))
-    f0_hz = {name: curves.f0_hz for name, (curves, _) in zip(names, sounds, strict=True)}
+    sounds = [interpolation.conditioning(instrument, one) for one in audio.values()]
+    f0_hz = {name: features.f0_hz for name, (features, _) in zip(names, sounds, strict=True)}
     for kind in interpolation.KINDS[1:]:
         title = f"{names[0]}, taking on the {kind} of {names[1]}"
-        curves, z = interpolation.asked(kind, *sounds)
-        audio[title], f0_hz[title] = interpolation.play(instrument, curves, z), curves.f0_hz
+        features, z = interpolation.interpolate(kind, *sounds)
+        audio[title], f0_hz[title] = interpolation.play(instrument, features, z), features.f0_hz
     return audio, f0_hz
 
 

@@ -1,18 +1,23 @@
-"""A folder of recordings to examples that a model is trained on, and what they play.
+"""A folder of recordings to examples that a model is trained on, and statistics of them.
 
-Examples are kept as TFRecords that ddsp's own TFRecordProvider reads too: `audio`, `audio_16k`,
-`f0_hz`, `f0_confidence` and `loudness_db`, all float32 and of fixed length. They are written while
-the recordings are listened to and read from disk where training looks at them, so that memory
-stays the same for ten minutes and for ten hours.
+A dataset is a folder of two arrays in NumPy's format, `train.npy` and `heldout.npy`, and
+`dataset.json`. A record of an array is an example of `EXAMPLE_SECONDS`: `audio` [n_samples], and
+`f0_hz`, `f0_confidence` and `loudness_db` [1 + n_samples // hop], all float32. Arrays are written
+while the recordings are analysed and are mapped into memory when they are read, so that ten hours
+of recordings take no more memory than ten minutes.
 """
 
+import contextlib
+import functools
+import hashlib
 import json
-import zlib
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import librosa
 import numpy as np
-from google.protobuf.message import DecodeError
 from tqdm.auto import tqdm
 
 from helpers.analysis import audio as sound
@@ -20,7 +25,6 @@ from helpers.analysis import features, pitch
 from helpers.config import FRAME_RATE, SAMPLE_RATE
 from helpers.errors import InputError
 from helpers.files import replacing_folder
-from helpers.tensorflow_import import tf
 
 EXAMPLE_SECONDS = 4.0
 OVERLAP_SECONDS = 2.0
@@ -28,9 +32,32 @@ SEGMENT_SECONDS = 20.0  # held-out data is whole segments, so that no example ha
 HELDOUT_EVERY = 10  # segments, from the second on, so that two are enough
 LEAST_VOICED = 0.1  # share of voiced frames below which an example teaches nothing
 FIELDS = ("audio", "f0_hz", "f0_confidence", "loudness_db")
-FILES = ("train.tfrecord", "heldout.tfrecord", "statistics.json", "passed_over.json")
-# Around each record in a TFRecord file: its length and a checksum of that; a checksum of the data.
-BYTES_BEFORE, BYTES_AFTER = 12, 4
+FILES = ("train.npy", "heldout.npy", "dataset.json")
+# Of datasets before they were arrays; one of them is replaced where the new one is to be.
+FORMER_FILES = ("train.tfrecord", "heldout.tfrecord", "statistics.json", "passed_over.json")
+
+VERSION = 2  # of the format
+DIGEST_BYTES = 4  # of the hash of each array
+HASHED_AT_ONCE = 2**20  # bytes of a recording
+
+Group = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a dataset is made of.
+
+    Attributes:
+      recordings: A hash of the names and the content of all sound files.
+      sample_rate: Of the examples' audio, in Hz.
+      frame_rate: Feature frames a second.
+      crepe_model: CREPE's size for the pitch.
+    """
+
+    recordings: str
+    sample_rate: int
+    frame_rate: int
+    crepe_model: str
 
 
 @dataclass(frozen=True)
@@ -38,62 +65,103 @@ class Dataset:
     """Examples ready for training.
 
     Attributes:
-      train, heldout: Field name to array [n_examples, n_samples or n_frames], read from disk where
-        it is looked at.
-      statistics: What the training examples play: pitch range, loudness percentiles, and of what
-        rates and how many files they are.
-      passed_over: File, from the folder on, to the sentence that says why it was left out.
+      train, heldout: Field name to array: audio [n_examples, n_samples], the features
+        [n_examples, 1 + n_samples // hop]. They are read from disk when they are used.
+      statistics: Pitch range and loudness percentiles of the training examples, their sample and
+        frame rate, and how many files they are from.
+      passed_over: File, relative to the folder of recordings, to the sentence that says why it was
+        left out.
+      source: What it is made of; None for one that was not made of recordings.
     """
 
-    train: dict
-    heldout: dict
+    train: Group
+    heldout: Group
     statistics: dict
-    passed_over: dict
+    passed_over: dict = field(default_factory=dict)
+    source: Source | None = None
 
-    @property
-    def fingerprint(self):
-        """Eight letters and digits that examples of other recordings do not have."""
-        return f"{zlib.crc32(json.dumps(self.statistics).encode()):08x}"
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Sixteen letters and digits, the same only for examples that are the same."""
+        found = [hashlib.blake2b(digest_size=DIGEST_BYTES) for _ in range(2)]
+        for hashed, group in zip(found, (self.train, self.heldout), strict=True):
+            for example in zip(*(group[name] for name in FIELDS), strict=True):
+                for values in example:
+                    hashed.update(np.ascontiguousarray(values, "<f4"))
+        return "".join(hashed.hexdigest() for hashed in found)
+
+    def check(self) -> None:
+        """Reads all examples.
+
+        Raises:
+          InputError: A value in them is not finite, or an f0 is not above 0 Hz.
+        """
+        _check(self.train)
+        _check(self.heldout)
+
+
+def source_of(
+    folder: str | Path,
+    sample_rate: int = SAMPLE_RATE,
+    frame_rate: int = FRAME_RATE,
+    crepe_model: str = "tiny",
+) -> Source:
+    """The `Source` of the dataset that `prepare` makes with the same arguments.
+
+    Raises:
+      InputError: There is no such folder, or no sound file in it.
+    """
+    recordings = hashlib.blake2b(digest_size=16)
+    for path in sound.find(folder):
+        recordings.update(os.fsencode(path.relative_to(folder).as_posix()))
+        with contextlib.suppress(OSError), path.open("rb") as file:  # `prepare` passes it over
+            while block := file.read(HASHED_AT_ONCE):
+                recordings.update(block)
+    return Source(recordings.hexdigest(), sample_rate, frame_rate, crepe_model)
 
 
 def prepare(
-    folder,
-    save_folder,
-    sample_rate=SAMPLE_RATE,
-    frame_rate=FRAME_RATE,
-    crepe_model="tiny",
-    workers=2,
-):
+    folder: str | Path,
+    save_folder: str | Path,
+    sample_rate: int = SAMPLE_RATE,
+    frame_rate: int = FRAME_RATE,
+    crepe_model: str = "tiny",
+    workers: int = 2,
+) -> Dataset:
     """Makes a dataset of all recordings in a folder, and saves it.
 
     Each file is mixed to mono and resampled; one that cannot be used is named and passed over.
     Examples of 4 s, every 2 s, are cut from segments of at most 20 s; the second segment with a
-    pitch is held out, and each tenth after it. What was heard is kept in `config.CACHE`: after
-    an interrupt, and with files added, only what is new is listened to.
+    pitch is held out, and each tenth after it. Features are kept in `config.CACHE`: after an
+    interrupt, and with files added, only new files are analysed.
 
     Args:
       folder: Where the recordings are.
-      save_folder: Where the dataset goes; one that is there is replaced when the new is whole.
+      save_folder: Where the dataset goes; a dataset that is there is replaced when the new one is
+        complete.
       sample_rate: Hz.
       frame_rate: Feature frames a second.
       crepe_model: CREPE's size for the pitch.
-      workers: Files that are listened to at a time.
+      workers: Files that are analysed at a time.
 
     Returns:
       A `Dataset`.
 
     Raises:
       InputError: There is too little to learn from in the folder, a frame would not be a whole
-        number of samples, or `save_folder` holds something else than a dataset.
+        number of samples, or `save_folder` holds something else than a dataset or cannot be
+        written to.
     """
     files = sound.find(folder)
-    heard = features.extract_files(
+    layout = _layout(sample_rate, frame_rate)
+    source = source_of(folder, sample_rate, frame_rate, crepe_model)
+    analysed = features.extract_files(
         files, sample_rate, frame_rate, crepe_model=crepe_model, workers=workers
     )
-    passed_over = {}
-    with replacing_folder(save_folder, FILES) as unfinished:
-        segments = _segments(heard, folder, sample_rate, frame_rate, passed_over)
-        n_segments, played = _write(segments, sample_rate, unfinished)
+    passed_over: dict[str, str] = {}
+    with replacing_folder(save_folder, (*FILES, *FORMER_FILES)) as unfinished:
+        segments = _segments(analysed, folder, sample_rate, frame_rate, passed_over)
+        n_segments, fingerprint = _write(segments, layout, unfinished)
         if not n_segments:
             raise InputError(f"No file in {folder} can be used: {next(iter(passed_over.values()))}")
         if n_segments < 2:
@@ -102,39 +170,90 @@ def prepare(
                 "one instrument playing single notes (no chords), in two or more files or one long "
                 "one."
             )
-        statistics = {
-            "feature_profile": features.PROFILE,
-            "sample_rate": sample_rate,
-            "frame_rate": frame_rate,
+        made = {
+            "version": VERSION,
+            "fingerprint": fingerprint,
             "files": len(files) - len(passed_over),
-            **_statistics(played),
+            "source": asdict(source),
+            "passed_over": passed_over,
         }
-        _save_json(statistics, unfinished / "statistics.json")
-        _save_json(passed_over, unfinished / "passed_over.json")
+        text = json.dumps(made, indent=2)  # in ASCII: a file's name may be no valid Unicode
+        (unfinished / "dataset.json").write_text(text + "\n", encoding="ascii")
     return load(save_folder)
 
 
-def load(folder):
-    """Opens the dataset that `prepare` saved.
+def load(folder: str | Path) -> Dataset:
+    """Opens the dataset that `prepare` saved, and reads it once to see that it is whole.
 
     Raises:
-      InputError: There is none, or it is damaged or of another version.
+      InputError: There is none, or it is damaged or of an earlier version.
     """
     folder = Path(folder)
+    if any((folder / name).is_file() for name in FORMER_FILES):
+        raise InputError(
+            f"The dataset in {folder} was prepared by an earlier version: prepare it again."
+        )
     if not all((folder / name).is_file() for name in FILES):
         raise InputError(f"There is no dataset in {folder}: prepare one first.")
-    statistics, passed_over = (
-        json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("statistics", "passed_over")
-    )
-    rates = statistics["sample_rate"], statistics["frame_rate"]
-    train, heldout = (_map(folder / f"{name}.tfrecord", *rates) for name in ("train", "heldout"))
-    return Dataset(train, heldout, statistics, passed_over)
+    try:
+        dataset, fingerprint = _read(folder)
+        if dataset.fingerprint != fingerprint:
+            raise ValueError("the arrays are not those that were written")
+    except Exception as error:  # JSON and NumPy have one for each way in which a file is damaged
+        raise InputError(f"The dataset in {folder} is damaged: prepare it again.") from error
+    return dataset
 
 
-def _segments(heard, folder, sample_rate, frame_rate, passed_over):
+def _read(folder: Path) -> tuple[Dataset, str]:
+    """A dataset, and the fingerprint that it was written with."""
+    made = json.loads((folder / "dataset.json").read_text(encoding="ascii"))
+    if made["version"] != VERSION:
+        raise ValueError(f"version {made['version']}")
+    source = Source(**made["source"])
+    layout = _layout(source.sample_rate, source.frame_rate)
+    train, heldout = (_open(folder / name, layout) for name in FILES[:2])
+    _check(train)
+    _check(heldout)
+    statistics = {
+        "feature_profile": features.PROFILE,
+        "sample_rate": source.sample_rate,
+        "frame_rate": source.frame_rate,
+        "files": int(made["files"]),
+        **_statistics(train),
+    }
+    passed_over = {str(name): str(reason) for name, reason in made["passed_over"].items()}
+    return Dataset(train, heldout, statistics, passed_over, source), made["fingerprint"]
+
+
+def _layout(sample_rate: int, frame_rate: int) -> np.dtype:
+    """The dtype of an example."""
+    n_hops = int(EXAMPLE_SECONDS * frame_rate)
+    lengths = dict.fromkeys(FIELDS, 1 + n_hops)
+    lengths["audio"] = n_hops * features.hop_size(sample_rate, frame_rate)
+    return np.dtype([(name, "<f4", (length,)) for name, length in lengths.items()])
+
+
+def _open(path: Path, layout: np.dtype) -> Group:
+    """The fields of the examples in a file, mapped into memory."""
+    records = np.lib.format.open_memmap(path, mode="r")
+    if records.dtype != layout or records.ndim != 1 or not len(records):
+        raise ValueError(f"{path.name} holds no examples of these rates")
+    return {name: records[name] for name in FIELDS}
+
+
+def _check(group: Group) -> None:
+    for name in FIELDS:
+        for values in group[name]:
+            if not np.isfinite(values).all() or (name == "f0_hz" and values.min() <= 0):
+                raise InputError(
+                    f"The dataset is damaged (its {name} has values that are no valid numbers): "
+                    "prepare it again."
+                )
+
+
+def _segments(analysed, folder, sample_rate, frame_rate, passed_over) -> Iterator[list[Group]]:
     """Yields the examples of each segment of each file; adds to `passed_over` what has none."""
-    for path, file in heard:
+    for path, file in analysed:
         try:
             whole = _fields(*file.result())
             n_segments = 0
@@ -153,50 +272,53 @@ def _segments(heard, folder, sample_rate, frame_rate, passed_over):
             tqdm.write(f"Passed over: {error}")
 
 
-def _fields(audio, curves):
+def _fields(audio: np.ndarray, of_audio: features.Features) -> Group:
     """What a dataset keeps of a recording."""
     return {
         "audio": audio,
-        "f0_hz": pitch.fill_unvoiced(curves.f0_hz),
-        "f0_confidence": np.where(curves.voiced, curves.confidence, 0.0),
-        "loudness_db": curves.loudness_db,
+        "f0_hz": pitch.fill_unvoiced(of_audio.f0_hz),
+        "f0_confidence": np.where(of_audio.voiced, of_audio.confidence, 0.0),
+        "loudness_db": of_audio.loudness_db,
     }
 
 
-def _cut_up(whole, sample_rate, frame_rate):
+def _cut_up(whole: Group, sample_rate: int, frame_rate: int) -> Iterator[Group]:
     """Yields equal segments of at most 20 s."""
     hop_size = features.hop_size(sample_rate, frame_rate)
-    n_frames = len(whole["audio"]) // hop_size
-    n_segments = int(np.ceil(n_frames / (SEGMENT_SECONDS * frame_rate)))
-    edges = np.linspace(0, n_frames, n_segments + 1).astype(int)
+    n_hops = len(whole["audio"]) // hop_size
+    n_segments = int(np.ceil(n_hops / (SEGMENT_SECONDS * frame_rate)))
+    edges = np.linspace(0, n_hops, n_segments + 1).astype(int)
     for start, end in zip(edges[:-1], edges[1:], strict=True):
         yield _cut(whole, start, end, hop_size)
 
 
-def _cut(fields, start, end, hop_size):
-    """All fields from one frame to another."""
-    scale = {name: hop_size if name == "audio" else 1 for name in FIELDS}
-    return {
-        name: np.asarray(fields[name][start * scale[name] : end * scale[name]], np.float32)
-        for name in FIELDS
-    }
+def _cut(fields: Group, start: int, end: int, hop_size: int) -> Group:
+    """Audio from one frame to another, and the features of both and of all between them."""
+    cut = {name: fields[name][start : end + 1] for name in FIELDS}
+    cut["audio"] = fields["audio"][start * hop_size : end * hop_size]
+    return {name: np.asarray(values, np.float32) for name, values in cut.items()}
 
 
-def _examples(segment, sample_rate, frame_rate):
+def _examples(segment: Group, sample_rate: int, frame_rate: int) -> list[Group]:
     """Overlapping examples of one length from a segment, those without pitch left out."""
     hop_size = features.hop_size(sample_rate, frame_rate)
     length = int(EXAMPLE_SECONDS * frame_rate)
     step = length - int(OVERLAP_SECONDS * frame_rate)
     segment = _pad(segment, length, hop_size)
-    last = len(segment["f0_hz"]) - length
+    last = len(segment["audio"]) // hop_size - length
     starts = sorted({*range(0, last + 1, step), last})
     cuts = [_cut(segment, start, start + length, hop_size) for start in starts]
-    return [cut for cut in cuts if np.mean(cut["f0_confidence"] > 0) >= LEAST_VOICED]
+    return [cut for cut in cuts if np.mean(_voiced(cut)) >= LEAST_VOICED]
 
 
-def _pad(segment, length, hop_size):
+def _voiced(group: Group) -> np.ndarray:
+    """Where a pitch sounds, but for the last frame, which is the first of what follows."""
+    return group["f0_confidence"][..., :-1] > 0
+
+
+def _pad(segment: Group, length: int, hop_size: int) -> Group:
     """A segment with silence after it where it is shorter than an example."""
-    missing = max(0, length - len(segment["f0_hz"]))
+    missing = max(0, length - len(segment["audio"]) // hop_size)
     return {
         "audio": np.pad(segment["audio"], (0, missing * hop_size)),
         "f0_hz": np.pad(segment["f0_hz"], (0, missing), "edge"),
@@ -207,35 +329,63 @@ def _pad(segment, length, hop_size):
     }
 
 
-def _write(segments, sample_rate, folder):
+def _write(segments: Iterable[list[Group]], layout: np.dtype, folder: Path) -> tuple[int, str]:
     """Writes the examples of all segments, for training or held out.
 
     Returns:
-      The number of segments, and what the training examples play: their curves [n_examples,
-      n_frames], by name.
+      The number of segments, and the `Dataset.fingerprint`.
     """
-    n_segments, played = 0, []
+    n_segments = 0
     with (
-        tf.io.TFRecordWriter(str(folder / "train.tfrecord")) as train,
-        tf.io.TFRecordWriter(str(folder / "heldout.tfrecord")) as heldout,
+        _GrowingArray(folder / "train.npy", layout) as train,
+        _GrowingArray(folder / "heldout.npy", layout) as heldout,
     ):
         for examples in segments:
             is_heldout = n_segments % HELDOUT_EVERY == 1
             n_segments += 1
             for example in examples:
-                audio_16k = sound.resample(example["audio"], sample_rate, SAMPLE_RATE)
-                record = _serialise({**example, "audio_16k": audio_16k})
-                (heldout if is_heldout else train).write(record)
-            if not is_heldout:
-                played += [[example[name] for name in FIELDS[1:]] for example in examples]
-    return n_segments, dict(zip(FIELDS[1:], map(np.stack, zip(*played, strict=True)), strict=False))
+                (heldout if is_heldout else train).append(example)
+    return n_segments, train.hash.hexdigest() + heldout.hash.hexdigest()
 
 
-def _statistics(played):
+class _GrowingArray:
+    """A file in NumPy's format of an array [n_examples] that is appended to."""
+
+    def __init__(self, path: Path, layout: np.dtype):
+        self._layout, self._n_examples = layout, 0
+        self.hash = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        self._file = path.open("wb")
+        self._write_header()
+
+    def append(self, example: Group) -> None:
+        """Writes one example after the others."""
+        record = np.zeros((), self._layout)
+        for name in FIELDS:
+            record[name] = example[name]
+        self._file.write(record.tobytes())
+        self.hash.update(record.tobytes())
+        self._n_examples += 1
+
+    def _write_header(self) -> None:
+        """NumPy leaves room in it, so that it takes as much with another number of examples."""
+        self._file.seek(0)
+        description = np.lib.format.dtype_to_descr(self._layout)
+        header = {"descr": description, "fortran_order": False, "shape": (self._n_examples,)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        with self._file:
+            self._write_header()
+
+
+def _statistics(train: Group) -> dict:
     """What the training examples play; transfer adjusts other sounds to it."""
-    voiced = played["f0_confidence"] > 0
-    midi = 69.0 + 12.0 * np.log2(played["f0_hz"][voiced] / 440.0)
-    loudness_db = played["loudness_db"][voiced]
+    voiced = _voiced(train)
+    midi = librosa.hz_to_midi(train["f0_hz"][:, :-1][voiced].astype(float))
+    loudness_db = train["loudness_db"][:, :-1][voiced]
     low, mean, high = np.percentile(midi, 1), midi.mean(), np.percentile(midi, 99)
     return {
         "examples": len(voiced),
@@ -243,59 +393,3 @@ def _statistics(played):
         "pitch_midi": {"low": float(low), "mean": float(mean), "high": float(high)},
         "loudness_db_percentiles": np.percentile(loudness_db, range(101)).round(3).tolist(),
     }
-
-
-def _save_json(content, path):
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _serialise(example):
-    """A record as ddsp reads it: the same bytes in the same places for examples of one length."""
-    feature = {
-        name: tf.train.Feature(float_list=tf.train.FloatList(value=values.tolist()))
-        for name, values in example.items()
-    }
-    example = tf.train.Example(features=tf.train.Features(feature=feature))
-    return example.SerializeToString(deterministic=True)
-
-
-def _map(path, sample_rate, frame_rate):
-    """The fields of all records in a TFRecord file, mapped into memory; see `Dataset`."""
-    layout = _layout(sample_rate, frame_rate)
-    n_examples, rest = divmod(path.stat().st_size, layout.itemsize)
-    if n_examples and not rest:
-        records = np.memmap(path, layout, "r")
-        if _is_read_alike(records[0]) and _is_read_alike(records[-1]):
-            return {name: records[name] for name in FIELDS}
-    raise InputError(f"{path} is damaged or of another version: prepare the dataset again.")
-
-
-def _layout(sample_rate, frame_rate):
-    """The dtype of a record in a file, found from one whose values tell the fields apart."""
-    n_frames = int(EXAMPLE_SECONDS * frame_rate)
-    lengths = dict.fromkeys(FIELDS, n_frames)
-    lengths["audio"] = n_frames * features.hop_size(sample_rate, frame_rate)
-    lengths["audio_16k"] = n_frames * features.hop_size(SAMPLE_RATE, frame_rate)
-    marked = {name: np.full(n, 1 + i, "<f4") for i, (name, n) in enumerate(lengths.items())}
-    record = _serialise(marked)
-    return np.dtype(
-        {
-            "names": list(lengths),
-            "formats": [("<f4", n) for n in lengths.values()],
-            "offsets": [BYTES_BEFORE + record.index(marked[name].tobytes()) for name in lengths],
-            "itemsize": BYTES_BEFORE + len(record) + BYTES_AFTER,
-        }
-    )
-
-
-def _is_read_alike(record):
-    """Whether TensorFlow finds in a mapped record what the mapping finds."""
-    try:
-        data = record.tobytes()[BYTES_BEFORE:-BYTES_AFTER]
-        feature = tf.train.Example.FromString(data).features.feature
-    except DecodeError:
-        return False
-    return all(
-        np.array_equal(record[name], feature[name].float_list.value) for name in record.dtype.names
-    )

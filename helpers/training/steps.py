@@ -20,9 +20,14 @@ def draw_batch(instrument, examples, seed, step, gains_db=(0.0, 0.0)):
     """The batch of one step, as arrays: random clips of 2 s from random examples.
 
     Each is made louder or softer by a random gain between those given, the sound as its loudness.
+
+    Returns:
+      audio [BATCH_SIZE, n_frames * hop], f0_hz and loudness_db [BATCH_SIZE, n_frames]: as many
+      frames as a network plays samples of.
     """
     random = np.random.default_rng([seed, step])
-    n_examples, n_frames = examples["f0_hz"].shape
+    n_examples, n_samples = examples["audio"].shape
+    n_frames = n_samples // instrument.hop_size
     length = min(n_frames, int(CLIP_SECONDS * instrument.frame_rate))
     rows = random.integers(0, n_examples, BATCH_SIZE)
     starts = random.integers(0, n_frames - length + 1, BATCH_SIZE)
@@ -47,13 +52,18 @@ def _change_gain(batch, gains_db):
 
 
 def heldout_batches(examples):
-    """Batches, all of one size, of whole examples: all, or evenly spaced ones, the first first."""
+    """Batches, all of one size, of whole examples: all, or evenly spaced ones, the first first.
+
+    Of each example the features of the last frame are left out: a network plays a hop of samples
+    for each frame, and that one lies at the end of the audio.
+    """
     n_examples = len(examples["f0_hz"])
     n_batches = -(-min(n_examples, HELDOUT_EXAMPLES) // BATCH_SIZE)
     size = min(n_examples, HELDOUT_EXAMPLES) // n_batches
     rows = np.linspace(0, n_examples - 1, n_batches * size).astype(int)
+    kept = {"audio": slice(None), "f0_hz": slice(-1), "loudness_db": slice(-1)}
     return [
-        {name: tf.constant(examples[name][some]) for name in INPUTS}
+        {name: tf.constant(examples[name][some][:, part]) for name, part in kept.items()}
         for some in np.split(rows, n_batches)
     ]
 

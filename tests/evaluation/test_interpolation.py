@@ -32,20 +32,20 @@ def test_pairs():
     assert interpolation.pairs(2, 3) == [(0, 1), (1, 0)]  # none with itself
 
 
-def test_reconstruction_asks_for_the_first():
-    curves, z = interpolation.asked("reconstruction", FIRST, SECOND)
+def test_reconstruction_moves_nothing():
+    curves, z = interpolation.interpolate("reconstruction", FIRST, SECOND)
     assert (curves, z) == FIRST
 
 
 def test_loudness_goes_straight_in_db():
-    curves, z = interpolation.asked("loudness", FIRST, SECOND)
+    curves, z = interpolation.interpolate("loudness", FIRST, SECOND)
     np.testing.assert_allclose(curves.loudness_db, np.linspace(-40.0, -20.0, N_FRAMES))
     np.testing.assert_array_equal(curves.f0_hz, FIRST[0].f0_hz)
     assert z is FIRST[1]
 
 
 def test_f0_goes_straight_in_semitones_where_both_are_sure():
-    curves, z = interpolation.asked("f0", FIRST, SECOND)
+    curves, z = interpolation.interpolate("f0", FIRST, SECOND)
     sure = np.arange(10, 240)
     np.testing.assert_allclose(
         12 * np.log2(curves.f0_hz[sure] / 220.0), np.linspace(0.0, 24.0, N_FRAMES)[sure], atol=1e-4
@@ -56,7 +56,7 @@ def test_f0_goes_straight_in_semitones_where_both_are_sure():
 
 
 def test_z_goes_straight():
-    curves, z = interpolation.asked("z", FIRST, SECOND)
+    curves, z = interpolation.interpolate("z", FIRST, SECOND)
     assert curves is FIRST[0]
     np.testing.assert_allclose(z, np.linspace(0.0, 1.0, N_FRAMES)[:, None] * [1.0, 1.0])
 

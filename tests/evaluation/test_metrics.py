@@ -134,8 +134,8 @@ def test_an_instrument_is_scored_over_all_examples():
     )
     examples = {
         "audio": np.stack([tone(220)] * 3),
-        "f0_hz": np.full((3, 250), 220.0),
-        "loudness_db": np.full((3, 250), -20.0),
+        "f0_hz": np.full((3, 251), 220.0),
+        "loudness_db": np.full((3, 251), -20.0),
     }
     scores = metrics.resynthesis(instrument, examples)
     assert scores["f0_l1_semitones"] == pytest.approx(1.0, abs=0.1)  # that of the first alone
@@ -155,7 +155,7 @@ def test_an_instrument_that_plays_nothing_is_scored_without_a_warning(recwarn):
 
 
 def test_an_autoencoder_is_given_the_z_of_each_example():
-    """Its encoder hears a frame after the last of an example."""
+    """One frame more than there are hops, as all features of an example."""
     given = []
 
     def play(f0_hz, loudness_db, z):
@@ -171,12 +171,12 @@ def test_an_autoencoder_is_given_the_z_of_each_example():
     )
     examples = {
         "audio": np.stack([tone(220), tone(220, 0.1)]),
-        "f0_hz": np.full((2, 250), 220.0),
-        "loudness_db": np.full((2, 250), -20.0),
+        "f0_hz": np.full((2, 251), 220.0),
+        "loudness_db": np.full((2, 251), -20.0),
     }
     metrics.resynthesis(instrument, examples)
     for audio, z in zip(examples["audio"], given, strict=True):
-        np.testing.assert_array_equal(z, np.full((250, 2), np.abs(audio).max()))
+        np.testing.assert_array_equal(z, np.full((251, 2), np.abs(audio).max()))
 
 
 def rows_of(loudness_l1_db):
@@ -225,8 +225,8 @@ def test_an_instrument_plays_the_same_each_time():
     instrument = tiny_instrument.build()
     examples = {
         "audio": np.stack([tone(220)] * 2),
-        "f0_hz": np.full((2, 250), 220.0),
-        "loudness_db": np.full((2, 250), -20.0),
+        "f0_hz": np.full((2, 251), 220.0),
+        "loudness_db": np.full((2, 251), -20.0),
     }
     once, again = (list(metrics.resynthesize(instrument, examples)) for _ in range(2))
     for (_, one, seconds), (_, other, _) in zip(once, again, strict=True):

@@ -1,10 +1,13 @@
-"""A folder of recordings to examples: held against the recordings, NumPy and ddsp's own reader."""
+"""A folder of recordings to examples: compared with the recordings, librosa and NumPy."""
 
+import io
 import json
 import shutil
 import threading
 import tracemalloc
+from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -14,12 +17,11 @@ import soundfile
 from helpers import config
 from helpers.analysis import audio as sound
 from helpers.analysis import features, pitch
-from helpers.synthesis.ddsp_import import ddsp
-from helpers.tensorflow_import import tf
+from helpers.analysis.features import Features
 from helpers.training import dataset
 
 SAMPLE_RATE, FRAME_RATE, HOP_SIZE = 16000, 125, 128
-LENGTHS = {"audio": 64000, "f0_hz": 500, "f0_confidence": 500, "loudness_db": 500}
+LENGTHS = {"audio": 64000, "f0_hz": 501, "f0_confidence": 501, "loudness_db": 501}
 SHORT_NOTE_HZ = 523.25
 
 
@@ -97,12 +99,6 @@ def place(example, recording):
     return int(starts[found[0]]) if len(found) else None
 
 
-def parsed(path):
-    """The examples in a TFRecord file as TensorFlow reads them."""
-    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
-    return [tf.train.Example.FromString(record).features.feature for record in records]
-
-
 def everything_in(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
@@ -139,11 +135,11 @@ def test_the_curves_are_those_of_the_audio(examples):
     """Frame by frame, at the times of the example's own notes: what is heard is what is written."""
     for example in examples:
         power = librosa.feature.rms(y=example["audio"], frame_length=512, hop_length=HOP_SIZE)[0]
-        sounds = power[:500] > 0.02
+        sounds = power > 0.02
         inside = np.convolve(sounds, np.ones(21), "same") == 21  # well within a note
         assert (example["f0_confidence"][inside] > 0.5).all()
         assert (example["loudness_db"][inside] > -30).all()
-        spectrum = np.abs(librosa.stft(example["audio"], n_fft=4096, hop_length=HOP_SIZE))[:, :500]
+        spectrum = np.abs(librosa.stft(example["audio"], n_fft=4096, hop_length=HOP_SIZE))
         loudest_hz = spectrum.argmax(axis=0) * SAMPLE_RATE / 4096
         steady = np.convolve(sounds, np.ones(41), "same") == 41  # the window lies within the note
         off = np.abs(loudest_hz[steady] - example["f0_hz"][steady])
@@ -181,18 +177,25 @@ def test_nothing_held_out_is_trained_on(prepared):
 
 
 @pytest.mark.parametrize("n_segments", [2, 3, 5, 10, 11, 20, 57])
-def test_a_tenth_is_held_out_and_at_least_one(n_segments, tmp_path):
-    segments = (
-        [{name: np.full(9, i, np.float32) for name in dataset.FIELDS}] for i in range(n_segments)
-    )
-    counted, played = dataset._write(segments, SAMPLE_RATE, tmp_path)
-    train, heldout = (
-        [example["f0_hz"].float_list.value[0] for example in parsed(tmp_path / f"{name}.tfrecord")]
-        for name in ("train", "heldout")
-    )
+def test_a_tenth_is_held_out_and_at_least_one(n_segments, tmp_path, monkeypatch):
+    """Each file is one segment, whose audio tells which file it is."""
+
+    def extract_files(files, *_, **__):
+        for i, path in enumerate(files):
+            curves = [np.full(501, value, np.float32) for value in (220.0, 0.9, -20.0)]
+            file = Future()
+            file.set_result(
+                (np.full(64000, i / 100, np.float32), Features(np.arange(501) / 125, *curves, 125))
+            )
+            yield path, file
+
+    monkeypatch.setattr(features, "extract_files", extract_files)
+    for i in range(n_segments):
+        (tmp_path / f"{i:02}.wav").touch()
+    made = dataset.prepare(tmp_path, tmp_path / "dataset")
+    train, heldout = (np.round(100 * group["audio"][:, 0]) for group in (made.train, made.heldout))
     assert len(heldout) == pytest.approx(n_segments / 10, abs=0.91) and len(heldout) >= 1
-    assert sorted([*train, *heldout]) == list(range(counted)) == list(range(n_segments))
-    np.testing.assert_array_equal(played["f0_hz"][:, 0], train)
+    assert sorted([*train, *heldout]) == list(range(n_segments))
 
 
 def test_a_short_note_has_silence_after_it(recordings, examples):
@@ -202,26 +205,51 @@ def test_a_short_note_has_silence_after_it(recordings, examples):
     n_samples = whole_frames * HOP_SIZE
     np.testing.assert_array_equal(example["audio"][:n_samples], note[:n_samples])
     np.testing.assert_array_equal(example["audio"][n_samples:], 0.0)
-    np.testing.assert_array_equal(example["loudness_db"][whole_frames:], -80.0)
-    np.testing.assert_array_equal(example["f0_confidence"][whole_frames:], 0.0)
+    np.testing.assert_array_equal(example["loudness_db"][whole_frames + 1 :], -80.0)
+    np.testing.assert_array_equal(example["f0_confidence"][whole_frames + 1 :], 0.0)
     np.testing.assert_allclose(example["f0_hz"][whole_frames:], SHORT_NOTE_HZ, rtol=0.02)
 
 
-def test_other_recordings_have_another_fingerprint(prepared):
+def test_examples_that_differ_have_another_fingerprint(prepared):
+    """Although their statistics are the same: two samples change places."""
     examples = prepared[0]
-    others = replace(examples, statistics={**examples.statistics, "files": 99})
+    audio = np.array(examples.train["audio"])
+    audio[0, [1000, 1001]] = audio[0, [1001, 1000]]
+    others = replace(examples, train={**examples.train, "audio": audio})
     assert examples.fingerprint == replace(examples).fingerprint != others.fingerprint
-    assert examples.fingerprint.isalnum() and len(examples.fingerprint) == 8
+    swapped = replace(examples, train=examples.heldout, heldout=examples.train)
+    assert swapped.fingerprint != examples.fingerprint
+    assert examples.fingerprint.isalnum() and len(examples.fingerprint) == 16
+
+
+def test_the_source_is_told_by_names_and_content(notes, tmp_path):
+    copied = shutil.copytree(notes, tmp_path / "copied")
+    expected = dataset.source_of(notes)
+    assert dataset.source_of(copied) == expected
+    assert dataset.source_of(copied, 44100, 100) != expected
+    recording = copied / "a.wav"
+    recording.write_bytes(recording.read_bytes()[:-1] + b"!")
+    assert dataset.source_of(copied) != expected
+    shutil.copy(notes / "a.wav", recording)
+    assert dataset.source_of(copied) == expected
+    recording.rename(copied / "c.wav")
+    assert dataset.source_of(copied) != expected
+
+
+def test_a_dataset_knows_its_source(prepared, recordings):
+    assert prepared[0].source == dataset.source_of(recordings)
 
 
 def test_statistics_are_those_of_the_training_examples(prepared):
     made, statistics = prepared[0], prepared[0].statistics
-    voiced = made.train["f0_confidence"] > 0
-    midi = librosa.hz_to_midi(made.train["f0_hz"][voiced])
+    # The frame at the end of an example is the first of what follows.
+    f0_hz, confidence, loudness_db = (made.train[name][:, :-1] for name in dataset.FIELDS[1:])
+    voiced = confidence > 0
+    midi = librosa.hz_to_midi(f0_hz[voiced])
     assert statistics["pitch_midi"]["mean"] == pytest.approx(midi.mean(), abs=1e-3)
     assert statistics["pitch_midi"]["low"] == pytest.approx(np.percentile(midi, 1), abs=1e-3)
     assert statistics["pitch_midi"]["high"] == pytest.approx(np.percentile(midi, 99), abs=1e-3)
-    sorted_db = np.sort(made.train["loudness_db"][voiced])
+    sorted_db = np.sort(loudness_db[voiced])
     percentiles = statistics["loudness_db_percentiles"]
     assert len(percentiles) == 101 and percentiles == sorted(percentiles)
     assert percentiles[0] == pytest.approx(sorted_db[0], abs=1e-3)
@@ -233,15 +261,13 @@ def test_statistics_are_those_of_the_training_examples(prepared):
     assert librosa.midi_to_hz(statistics["pitch_midi"]["low"]) > 180
 
 
-def test_tensorflow_reads_what_is_mapped(prepared):
+def test_numpy_reads_it(prepared):
     made, folder = prepared
-    for group in ("train", "heldout"):
-        examples = parsed(folder / f"{group}.tfrecord")
-        for name, length in LENGTHS.items():
-            mapped = getattr(made, group)[name]
-            assert isinstance(mapped, np.memmap) and mapped.shape == (len(examples), length)
-            for row, example in zip(mapped, examples, strict=True):
-                np.testing.assert_array_equal(row, example[name].float_list.value)
+    for name in ("train", "heldout"):
+        records, group = np.load(folder / f"{name}.npy"), getattr(made, name)
+        for field in dataset.FIELDS:
+            assert isinstance(group[field], np.memmap)
+            np.testing.assert_array_equal(records[field], group[field])
 
 
 def test_what_is_prepared_can_be_used_while_it_is_replaced(notes, tmp_path):
@@ -250,18 +276,107 @@ def test_what_is_prepared_can_be_used_while_it_is_replaced(notes, tmp_path):
     before = np.array(former.train["audio"])
     dataset.prepare(notes, tmp_path / "dataset", frame_rate=250)
     np.testing.assert_array_equal(former.train["audio"], before)
-    assert dataset.load(tmp_path / "dataset").train["f0_hz"].shape == (1, 1000)
+    assert dataset.load(tmp_path / "dataset").train["f0_hz"].shape == (1, 1001)
 
 
-def test_what_is_not_a_dataset_of_this_version_is_refused(prepared, tmp_path, refused):
-    content = (prepared[1] / "train.tfrecord").read_bytes()
+def test_a_dataset_of_an_earlier_version_is_refused_and_replaced(notes, tmp_path, refused):
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    for name in ("train.tfrecord", "heldout.tfrecord", "statistics.json", "passed_over.json"):
+        (folder / name).write_bytes(b"{}")
+    with refused("by an earlier version: prepare it again"):
+        dataset.load(folder)
+    dataset.prepare(notes, folder)
+    assert len(dataset.load(folder).train["audio"]) == 1
+
+
+def npy(array, **changes):
+    """The bytes of an array, with changes in its header."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    content = file.getvalue()
+    for before, after in changes.items():
+        assert before.encode() in content
+        content = content.replace(before.encode(), after.encode(), 1)
+    return content
+
+
+def damaged_arrays(content):
     middle = len(content) // 2
-    spoilt = [b"", content[:-1], content[:middle], bytes(len(content)), content[100:] + bytes(100)]
-    shutil.copytree(prepared[1], tmp_path / "dataset")
-    for bytes_of_it in spoilt:
-        (tmp_path / "dataset" / "train.tfrecord").write_bytes(bytes_of_it)
-        with refused("train.tfrecord is damaged or of another version: prepare the dataset again"):
-            dataset.load(tmp_path / "dataset")
+    records = np.load(io.BytesIO(content))
+    other_rate = np.zeros(1, [("audio", "<f4", (192000,)), ("f0_hz", "<f4", (501,))])
+    flipped = bytearray(content)
+    flipped[middle] ^= 1
+    return {
+        "empty": b"",
+        "a byte short": content[:-1],
+        "half": content[:middle],
+        "zeros": bytes(len(content)),
+        "a bit flipped": bytes(flipped),
+        "of other fields": npy(other_rate),
+        "of other examples": npy(records[::-1]),
+        "no examples": npy(records[:0]),
+        "pickled": npy(np.array([{"audio": 1}], dtype=object)),
+        "of two axes": npy(records[np.newaxis]),
+        "a broken header": content.replace(b"descr", b"(((((", 1),
+        "a negative shape": content.replace(b"'shape': (", b"'shape': (-", 1),
+    }
+
+
+def test_a_damaged_array_is_refused(prepared, tmp_path, refused):
+    folder = Path(shutil.copytree(prepared[1], tmp_path / "dataset"))
+    for damage, content in damaged_arrays((prepared[1] / "train.npy").read_bytes()).items():
+        (folder / "train.npy").write_bytes(content)
+        with refused("is damaged: prepare it again"):
+            print(damage)
+            dataset.load(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 99},
+        {"fingerprint": "0" * 16},
+        {"source": {"sample_rate": 16000}},
+        {"source": {"recordings": "", "sample_rate": 0, "frame_rate": 0, "crepe_model": "tiny"}},
+        {"source": {"recordings": "", "sample_rate": "x", "frame_rate": 1, "crepe_model": "tiny"}},
+        {"source": {"recordings": "", "sample_rate": 48000, "frame_rate": 125, "crepe_model": ""}},
+        {"files": None},
+        {"passed_over": 7},
+    ],
+    ids=str,
+)
+def test_damaged_json_is_refused(prepared, tmp_path, refused, change):
+    folder = Path(shutil.copytree(prepared[1], tmp_path / "dataset"))
+    content = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(content | change))
+    with refused("is damaged: prepare it again"):
+        dataset.load(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "\x00", '{"version": 2}', "[" * 100_000])
+def test_what_is_no_json_is_refused(prepared, tmp_path, refused, text):
+    folder = Path(shutil.copytree(prepared[1], tmp_path / "dataset"))
+    (folder / "dataset.json").write_text(text)
+    with refused("is damaged: prepare it again"):
+        dataset.load(folder)
+
+
+@pytest.mark.parametrize("name, value", [("audio", np.nan), ("loudness_db", np.inf), ("f0_hz", 0)])
+def test_values_that_are_no_numbers_are_refused(prepared, tmp_path, refused, name, value):
+    """Even where the fingerprint is that of them."""
+    folder = Path(shutil.copytree(prepared[1], tmp_path / "dataset"))
+    records = np.load(folder / "train.npy")
+    records[name][-1, 7] = value
+    np.save(folder / "train.npy", records)
+    changed = replace(prepared[0], train={field: records[field] for field in dataset.FIELDS})
+    content = json.loads((folder / "dataset.json").read_text())
+    content["fingerprint"] = changed.fingerprint
+    (folder / "dataset.json").write_text(json.dumps(content))
+    with refused("is damaged: prepare it again"):
+        dataset.load(folder)
+    with refused(f"dataset is damaged .*{name}.*: prepare it again"):
+        changed.check()
 
 
 def test_the_same_folder_gives_the_same_dataset(notes, tmp_path):
@@ -273,44 +388,25 @@ def test_the_same_folder_gives_the_same_dataset(notes, tmp_path):
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-def test_ddsp_reads_it(prepared):
-    made, folder = prepared
-    provider = ddsp.training.data.TFRecordProvider(
-        str(folder / "train.tfrecord"), example_secs=4, sample_rate=16000, frame_rate=125
-    )
-    batch = next(iter(provider.get_batch(len(made.train["audio"]), shuffle=False, repeats=1)))
-    assert set(batch) == {*LENGTHS, "audio_16k"}
-    for name in LENGTHS:
-        np.testing.assert_array_equal(batch[name], made.train[name])
-    np.testing.assert_array_equal(batch["audio_16k"], made.train["audio"])
+def test_other_rates(notes, tmp_path):
+    made = dataset.prepare(notes, tmp_path / "dataset", 48000, 100)
+    assert made.train["audio"].shape == (1, 4 * 48000)
+    assert made.train["f0_hz"].shape == (1, 1 + 4 * 100)
+    spectrum = np.abs(np.fft.rfft(made.train["audio"][0]))
+    assert spectrum.argmax() / 4 == pytest.approx(196, abs=1)
+    assert (made.statistics["sample_rate"], made.statistics["frame_rate"]) == (48000, 100)
 
 
-def test_ddsp_reads_other_rates(notes, tmp_path):
-    made = dataset.prepare(notes, tmp_path / "dataset", sample_rate=48000)
-    provider = ddsp.training.data.TFRecordProvider(
-        str(tmp_path / "dataset" / "train.tfrecord"), sample_rate=48000, frame_rate=125
-    )
-    batch = next(iter(provider.get_batch(1, shuffle=False)))
-    assert batch["audio"].shape == (1, 4 * 48000) and batch["audio_16k"].shape == (1, 4 * 16000)
-    for name, rate in (("audio", 48000), ("audio_16k", 16000)):
-        spectrum = np.abs(np.fft.rfft(batch[name][0]))
-        assert spectrum.argmax() * rate / len(batch[name][0]) == pytest.approx(196, abs=1)
-    rms = [np.std(batch[name]) for name in ("audio", "audio_16k")]
-    assert rms[0] == pytest.approx(rms[1], rel=0.01)
-    assert made.statistics["sample_rate"] == 48000
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-def test_a_failing_prepare_leaves_the_former_dataset(notes, tmp_path, monkeypatch, error):
+def test_a_failing_prepare_leaves_the_former_dataset(notes, tmp_path, monkeypatch):
     former = dataset.prepare(notes, tmp_path / "dataset")
     before = everything_in(tmp_path)
 
-    def write_half(segments, sample_rate, folder):
-        (folder / "train.tfrecord").write_bytes(b"half")
-        raise error
+    def extract_files(files, *rates, extract_files=features.extract_files, **options):
+        yield next(extract_files(files, *rates, **options))
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(dataset, "_write", write_half)
-    with pytest.raises(error):
+    monkeypatch.setattr(features, "extract_files", extract_files)
+    with pytest.raises(KeyboardInterrupt):
         dataset.prepare(notes, tmp_path / "dataset")
     assert dataset.load(tmp_path / "dataset").statistics == former.statistics
     assert everything_in(tmp_path) == before
@@ -368,7 +464,7 @@ def test_a_folder_without_dataset_is_refused(prepared, tmp_path, refused):
     with refused("There is no dataset in .*: prepare one first"):
         dataset.load(tmp_path)
     for name in dataset.FILES[:-1]:
-        (tmp_path / name).write_bytes((prepared[1] / name).read_bytes())
+        shutil.copy(prepared[1] / name, tmp_path / name)
     with refused("There is no dataset in"):
         dataset.load(tmp_path)
 
@@ -379,8 +475,6 @@ def test_names_in_any_language_are_kept(notes, tmp_path):
     soundfile.write(tmp_path / "Flöte ♯1.wav", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
     made = dataset.prepare(tmp_path, tmp_path / "dataset")
     assert list(made.passed_over) == ["Flöte ♯1.wav"]
-    text = (tmp_path / "dataset" / "passed_over.json").read_text(encoding="utf-8")
-    assert json.loads(text) == made.passed_over and "Flöte ♯1.wav" in text
 
 
 @pytest.fixture
@@ -455,7 +549,6 @@ def test_memory_does_not_grow_with_the_recordings(tmp_path, monkeypatch):
         return np.full(n_frames, 220, np.float32), np.full(n_frames, 0.9, np.float32)
 
     monkeypatch.setattr(pitch, "track", track)
-    monkeypatch.setattr(dataset, "_serialise", lambda example: b"")  # takes nothing but time
     peaks_mb = []
     for name, minutes in (("short", [2]), ("long", [1, 20, 1])):
         (tmp_path / name).mkdir()
@@ -464,9 +557,7 @@ def test_memory_does_not_grow_with_the_recordings(tmp_path, monkeypatch):
             soundfile.write(tmp_path / name / f"{i}.wav", noise, SAMPLE_RATE)
         monkeypatch.setattr(config, "CACHE", tmp_path / f"{name} cache")
         tracemalloc.start()
-        heard = features.extract_files(sorted((tmp_path / name).iterdir()))
-        segments = dataset._segments(heard, tmp_path, SAMPLE_RATE, FRAME_RATE, {})
-        dataset._write(segments, SAMPLE_RATE, tmp_path)
+        dataset.prepare(tmp_path / name, tmp_path / f"{name} dataset")
         peaks_mb.append(tracemalloc.get_traced_memory()[1] / 2**20)
         tracemalloc.stop()
     audio_mb = 20 * 60 * SAMPLE_RATE * 4 / 2**20

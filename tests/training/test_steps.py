@@ -16,9 +16,10 @@ def instrument():
 
 
 def numbered(n_examples):
-    """Examples whose audio tells which frame of which example it is."""
-    frames = np.arange(n_examples * 500, dtype=np.float32).reshape(n_examples, 500)
-    return {"f0_hz": frames, "loudness_db": -frames, "audio": np.repeat(frames, HOP_SIZE, axis=1)}
+    """Examples of 500 hops whose audio tells which frame of which example it is."""
+    frames = np.arange(n_examples * 501, dtype=np.float32).reshape(n_examples, 501)
+    audio = np.repeat(frames[:, :-1], HOP_SIZE, axis=1)
+    return {"f0_hz": frames, "loudness_db": -frames, "audio": audio}
 
 
 def test_a_batch_is_clips_of_which_all_curves_belong_together(instrument):
@@ -40,12 +41,12 @@ def test_batches_come_from_the_seed_and_the_step(instrument):
 
 
 def test_batches_reach_all_there_is(instrument):
-    """The first and the last frame of every example among them."""
+    """The first and the last hop of every example among them."""
     examples = numbered(4)
     seen = np.concatenate(
         [steps.draw_batch(instrument, examples, 0, s)["f0_hz"] for s in range(500)]
     )
-    assert {*examples["f0_hz"][:, 0], *examples["f0_hz"][:, -1]} <= {*seen.ravel()}
+    assert {*examples["f0_hz"][:, 0], *examples["f0_hz"][:, -2]} <= {*seen.ravel()}
 
 
 def test_a_louder_clip_has_the_loudness_that_it_has(instrument):
@@ -54,8 +55,8 @@ def test_a_louder_clip_has_the_loudness_that_it_has(instrument):
     audio = np.stack([0.1 * tone, 0.0 * tone])
     examples = {
         "audio": audio,
-        "f0_hz": np.full((2, 500), 440.0, np.float32),
-        "loudness_db": np.stack([features.loudness(x, 16000)[:500] for x in audio]),
+        "f0_hz": np.full((2, 501), 440.0, np.float32),
+        "loudness_db": np.stack([features.loudness(x, 16000) for x in audio]),
     }
     peaks = []
     for step in range(20):
@@ -74,10 +75,11 @@ def test_a_louder_clip_has_the_loudness_that_it_has(instrument):
 def test_heldout_batches_are_few_and_evenly_spaced(n_examples, sizes):
     batches = steps.heldout_batches(numbered(n_examples))
     assert [len(batch["audio"]) for batch in batches] == sizes
-    examples = np.concatenate([batch["f0_hz"][:, 0] for batch in batches]) / 500
+    examples = np.concatenate([batch["f0_hz"][:, 0] for batch in batches]) / 501
     assert examples[0] == 0 and examples[-1] == n_examples - 1
     assert np.ptp(np.diff(examples)) <= 1 if n_examples > 1 else True
-    assert all(batch["audio"].shape[1] == 500 * HOP_SIZE for batch in batches)
+    for batch in batches:
+        np.testing.assert_array_equal(batch["audio"], np.repeat(batch["f0_hz"], HOP_SIZE, axis=1))
 
 
 def of(network, learning_rate=0.01, n_losses=4):
@@ -126,7 +128,7 @@ def test_evaluations_change_nothing_and_have_the_same_noise():
     network = tiny_training.build().network
     before = network.get_weights()
     made = of(network)
-    batch = {name: tf.constant(EXAMPLES.heldout[name]) for name in steps.INPUTS}
+    (batch,) = steps.heldout_batches(EXAMPLES.heldout)
     (sound, loss), (again, same) = made.evaluate(batch), made.evaluate(batch)
     np.testing.assert_array_equal(sound, again)
     assert loss == same and made.done == 0
