@@ -35,7 +35,8 @@ def test_f0_is_crepes_own():
     f0_hz = 440 * 2 ** (0.5 * np.sin(2 * np.pi * 5 * np.arange(8000) / 16000) / 12)
     audio = np.sin(2 * np.pi * np.cumsum(f0_hz) / 16000).astype(np.float32)
     by_crepe, _ = pitch.track(audio, 16000, FRAME_RATE)
-    np.testing.assert_array_equal(metrics.measure(audio, 16000, FRAME_RATE).f0_hz, by_crepe)
+    found = metrics.measure(audio, 16000, FRAME_RATE).f0_hz
+    np.testing.assert_allclose(found, by_crepe, rtol=2e-4)  # refined: 2e-3 apart
 
 
 def test_the_same_is_perfect(original):
