@@ -26,7 +26,7 @@ EXTENSIONS = tuple(
 MIN_SECONDS = 0.25
 SILENCE_PEAK = 10 ** (-70 / 20)
 LEAST_OFFSET = 1e-3  # -60 dB: a smaller one is not heard, nor does it change the loudness
-OFFSET_BLOCK = 1024  # samples
+OFFSET_BLOCK = 4096  # samples
 SAVED_AT_ONCE = 2**20  # samples
 
 
@@ -91,8 +91,10 @@ def offset(audio: np.ndarray) -> np.float32:
     """
     size = min(OFFSET_BLOCK, len(audio))
     blocks = audio[: len(audio) // size * size].reshape(-1, size)
-    means = blocks.mean(axis=1, dtype=np.float64)
-    powers = np.einsum("ij,ij->i", blocks, blocks) / size - means**2
+    window = librosa.filters.get_window("hann", size)  # takes no part of a tone for an offset
+    window = (window / window.sum()).astype(np.float32)
+    means = (blocks @ window).astype(np.float64)
+    powers = np.einsum("ij,ij,j->i", blocks, blocks, window) - means**2
     quietest = np.argsort(powers, kind="stable")[: math.ceil(0.1 * len(powers))]
     offset = means[quietest].mean()
     return np.float32(offset if abs(offset) >= LEAST_OFFSET else 0.0)

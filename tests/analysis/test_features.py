@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from helpers import config
+from helpers.analysis import audio as sound
 from helpers.analysis import crepe, features, pitch
 from helpers.synthesis.ddsp_import import ddsp
 
@@ -36,8 +37,8 @@ def melody():
     """Notes that die away, with rests and a faint noise."""
     notes = [tone(f0_hz, 0.4) * np.exp(-np.arange(6400) / 2000) for f0_hz in (196, 247, 294, 587)]
     rests = [silence(0.2)] * len(notes)
-    sound = np.concatenate([part for pair in zip(notes, rests, strict=True) for part in pair])
-    return sound.astype(np.float32) + noise(len(sound) / SAMPLE_RATE, -80)
+    played = np.concatenate([part for pair in zip(notes, rests, strict=True) for part in pair])
+    return played.astype(np.float32) + noise(len(played) / SAMPLE_RATE, -80)
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +193,14 @@ def test_a_constant_offset_changes_nothing(profile, sample_rate):
     np.testing.assert_array_equal(shifted.voiced, plain.voiced)
     np.testing.assert_allclose(shifted.f0_hz, plain.f0_hz, rtol=1e-3)
     np.testing.assert_allclose(shifted.loudness_db, plain.loudness_db, atol=0.1)
+
+
+@pytest.mark.parametrize("sample_rate", [16000, 44100])
+@pytest.mark.parametrize("f0_hz", [55.0, 330.0])
+def test_of_a_tone_no_part_is_taken_for_an_offset(sample_rate, f0_hz):
+    audio = tone(f0_hz, seconds=0.995, sample_rate=sample_rate)
+    assert sound.offset(audio) == 0.0
+    assert sound.offset(audio + np.float32(0.02)) == pytest.approx(0.02, abs=1e-4)
 
 
 def test_a_constant_is_silence():

@@ -169,7 +169,7 @@ def test_results_are_not_overwritten_unasked(instrument, recording, refused):
 def test_what_is_wrong_is_said_before_anything_is_heard(
     instrument, recording, monkeypatch, refused
 ):
-    monkeypatch.setattr(features, "listen", lambda *_: pytest.fail("heard"))
+    monkeypatch.setattr(features, "extract_files", lambda *_: pytest.fail("heard"))
     with refused("as .wav or .flac"):
         session.transfer_file(recording, "out.mp3", instrument)
     with refused("no instrument kazoo"):
