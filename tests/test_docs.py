@@ -13,6 +13,8 @@ from test_architecture import ROOMS
 from test_data import read_f0
 
 from helpers import config
+from helpers.evaluation import results
+from helpers.instruments import bundles
 
 ROOT = config.ROOT
 sys.path.insert(0, str(ROOT / "docs"))
@@ -109,8 +111,8 @@ def test_nothing_speaks_of_what_a_reader_cannot_see(path):
 
 def test_instruments_are_as_good_as_their_cards_say():
     """The figures of both tables of instruments are those of the model cards."""
-    results = text_of(ROOT / "docs" / "results.md").partition("\n## WaveRNN")[0]
-    for page, prefix in ((text_of(ENGLISH), ""), (results, "checkpoints/")):
+    first_table = text_of(ROOT / "docs" / "results.md").partition("\n## WaveRNN")[0]
+    for page, prefix in ((text_of(ENGLISH), ""), (first_table, "checkpoints/")):
         table = {row[0].strip("`"): row for row in rows(page)}
         for name in ("violin", "violin_44k", "flute", "trumpet", "tenor_saxophone"):
             card = json.loads(text_of(config.CHECKPOINTS / name / "model_card.json"))
@@ -122,6 +124,41 @@ def test_instruments_are_as_good_as_their_cards_say():
             )
             assert float(pitch.split()[0]) == pytest.approx(measured["f0_l1_semitones"], abs=5.1e-4)
             assert float(outliers.split()[0]) == 100 * measured["f0_outliers"]
+
+
+@pytest.mark.slow
+def test_the_tables_of_results_are_those_that_are_measured():
+    """As `make results` has them: each figure and the ends of its interval."""
+    models = {
+        "WaveRNN": bundles.load(results.WAVERNN),
+        "DDSP autoencoder": bundles.load(results.AUTOENCODER),
+    }
+    clips = results.heldout_clips()
+    resynthesis = results.resynthesis_table(models, clips)
+    interpolation = results.interpolation_table(models["DDSP autoencoder"], clips)
+    page = text_of(ROOT / "docs" / "results.md")
+    rows_here = [row for row in rows(page) if row[1] == "here"]
+    for row, (_, measured) in zip(rows_here, of_here(resynthesis), strict=True):
+        assert row[0] == measured["model"]
+        for cell, metric in zip(row[2:5], results.METRICS, strict=True):
+            assert numbers(cell) == pytest.approx(with_interval(measured, metric), abs=0.0015)
+    rows_of_kinds = rows(page.partition("## Interpolation")[2])[1:5]
+    for row, (_, measured) in zip(rows_of_kinds, of_here(interpolation), strict=True):
+        assert row[0].endswith(measured["interpolated"])
+        for cell, metric in zip((row[2], row[4]), results.METRICS, strict=False):
+            assert numbers(cell) == pytest.approx(with_interval(measured, metric), abs=0.0015)
+
+
+def of_here(table):
+    return table[table["by"] == "here"].iterrows()
+
+
+def with_interval(row, metric):
+    return [row[metric], row[f"{metric}_low"], row[f"{metric}_high"]]
+
+
+def numbers(cell):
+    return [float(number) for number in figures(cell)]
 
 
 def test_the_picture_of_the_rooms_is_that_of_the_code():

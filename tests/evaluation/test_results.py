@@ -53,7 +53,7 @@ def test_clips_that_ship_are_of_one_length():
 def test_table_of_resynthesis(instrument, examples):
     table = results.resynthesis_table({"DDSP autoencoder": instrument}, examples, with_pyin=True)
     assert table["by"].tolist() == [results.QUOTED, "here"]
-    assert table.loc[0, list(results.METRICS)].tolist() == [0.04, 1.29, 0.02]  # the brief's
+    assert table.loc[0, list(results.METRICS)].tolist() == [0.04, 1.29, 0.02]  # as quoted
     here = table.iloc[1]
     assert here["examples"] == 2 and here["training_minutes"] == 12.0
     assert here["parameters"] == instrument.parameters and here["seconds_a_second"] > 0
@@ -75,7 +75,7 @@ def test_pyin_is_librosas():
 def test_table_of_interpolation(instrument, examples):
     table = results.interpolation_table(instrument, examples)
     assert table["interpolated"].tolist() == list(np.repeat(results.interpolation.KINDS, 2))
-    assert table["loudness_l1"].tolist()[::2] == [0.042, 0.061, 0.048, 0.063]  # the brief's
+    assert table["loudness_l1"].tolist()[::2] == [0.042, 0.061, 0.048, 0.063]  # as quoted
     assert table["f0_l1_semitones"].tolist()[::2] == [0.060, 0.060, 0.070, 0.065]
     text = results.as_text(table)
     assert text["Loudness L1"][0] == "0.042"
