@@ -2,9 +2,10 @@
 
 `audio` reads and writes sound files, `crepe` is the pitch network, `pitch` turns its output into
 f0, `features` joins f0 and loudness into the curves that models are conditioned on, `notes` finds
-notes and keys in them, and `doctor` examines a folder of recordings before a training.
+notes and keys in them (`keys` lists the keys), and `doctor` examines a folder of recordings before
+a training.
 
 May import: nothing but the modules at the top of `helpers`.
 """
 
-__all__ = ["audio", "crepe", "doctor", "features", "notes", "pitch"]
+__all__ = ["audio", "crepe", "doctor", "features", "keys", "notes", "pitch"]

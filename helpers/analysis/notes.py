@@ -1,26 +1,24 @@
-"""Curves to notes: where they sound, which steps of the scale they stand on, and in which key.
+"""Features to notes: where they sound, where one note ends and the next begins, and in which key.
 
 Pitch is in fractional MIDI numbers (69 is A4 at 440 Hz, 1 is a semitone), NaN where there is none.
 """
+
+from dataclasses import dataclass
 
 import librosa
 import numpy as np
 from scipy.ndimage import binary_closing, binary_propagation, label, median_filter
 
+from helpers.analysis import keys
+from helpers.analysis.features import Features
 from helpers.errors import InputError
 
-PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-KEYS = (
-    "detected",
-    "chromatic",
-    *(f"{tonic} {mode}" for mode in ("major", "minor") for tonic in PITCH_CLASSES),
-)
 SHORTEST_SECONDS = 0.07  # of a pitch between leaps that is a note and not the tracker's error
 BRIDGED_SECONDS = 0.08  # a gap in the pitch up to this long is a change of note and not a rest
 FASTEST_SLIDE = 125.0  # semitones a second; what is faster is a leap
-STEADY_SECONDS = 0.06  # over which a pitch is looked at
-UNSTEADY = 0.5  # semitones that a frame lies off its neighbours, at which it is half as sure
-FULL_RANGE_DB, NO_RANGE_DB = 30.0, 60.0  # below the loud notes: as sure as they are, and not at all
+STEADY_SECONDS = 0.06  # of pitch that is tested for steadiness
+UNSTEADY = 0.5  # semitones that a frame lies off its neighbours, at which it is half as certain
+FULL_RANGE_DB, NO_RANGE_DB = 30.0, 60.0  # below loud notes: certainty is kept, and is zero
 SUREST = 0.85  # certainty that a threshold of 1 asks for
 STEP_COST = 0.08  # semitones off pitch x seconds, for which a melody takes a step
 
@@ -30,81 +28,85 @@ RATINGS = {
     "major": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
     "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
 }
-SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 
 
-def detect(curves, threshold=0.5):
-    """True in the frames of notes. Shape [n_frames].
+@dataclass(frozen=True)
+class Notes:
+    """The notes of a recording, frame by frame, all of shape [n_frames].
 
-    What `is_pitched`, with gaps of up to 80 ms bridged, so that slurred notes are not parted, and
-    with what sounds right beside it though its pitch is not to be believed.
+    Attributes:
+      sounding: True in the frames of notes, gaps of up to 80 ms between slurred notes included.
+      pitched: True in those of these frames whose measured pitch is reliable.
+      f0_midi: Pitch in fractional MIDI numbers: as measured where `pitched`, interpolated in the
+        other frames that are `sounding`, NaN outside of notes.
+    """
+
+    sounding: np.ndarray
+    pitched: np.ndarray
+    f0_midi: np.ndarray
+
+
+def find(features: Features, threshold: float = 0.5) -> Notes:
+    """Finds the notes in a recording.
+
+    The certainty of a frame is CREPE's confidence, lowered where the pitch is unsteady and where
+    the frame is far softer than loud notes: breath and consonants are unsteady and, mostly,
+    uncertain. Leaps to a pitch that lasts less than 70 ms are errors of the tracker.
 
     Args:
-      curves: `Features`.
-      threshold: From 0, where all counts that has a steady pitch, to 1, where only the surest does.
+      features: Of the recording.
+      threshold: From 0, where every steady pitch is a note, to 1, where only the most certain are.
     """
-    sounding = _bridged(_is_sure(curves, threshold), curves.frame_rate)
-    return binary_propagation(is_pitched(curves, threshold), mask=sounding)
+    measured_midi = librosa.hz_to_midi(features.f0_hz.astype(np.float64))
+    certain = _is_certain(features, measured_midi, threshold)
+    bridged = _bridged(certain, features.frame_rate)
+    pitched = certain & _lasts(interpolated(measured_midi, certain), bridged, features.frame_rate)
+    sounding = binary_propagation(pitched, mask=bridged)
+    f0_midi = np.where(sounding, interpolated(measured_midi, pitched), np.nan)
+    return Notes(sounding, pitched, f0_midi)
 
 
-def is_pitched(curves, threshold=0.5):
-    """True in the frames whose f0 is to be believed. Shape [n_frames].
-
-    A frame is as sure as CREPE is of its pitch, as the pitch is steady around it, and as it is not
-    far softer than the loud notes: breath and consonants are neither steady nor, mostly, sure.
-    Leaps to a pitch that lasts less than 70 ms are the tracker's.
-
-    Args:
-      curves: `Features`.
-      threshold: From 0 to 1, as in `detect`.
-    """
-    sure = _is_sure(curves, threshold)
-    f0_midi = interpolated(to_midi(curves.f0_hz), sure)
-    leaps = np.abs(np.diff(f0_midi, prepend=f0_midi[:1])) > FASTEST_SLIDE / curves.frame_rate
-    labels, _ = label(_bridged(sure, curves.frame_rate))
-    believed = np.zeros_like(sure)
-    for piece in runs(np.where(labels, labels + np.cumsum(leaps), 0)):
-        believed[piece] = piece.stop - piece.start >= SHORTEST_SECONDS * curves.frame_rate
-    return believed & sure
-
-
-def interpolated(curve, mask):
+def interpolated(curve: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A curve where a mask is true, and a straight line from each such frame to the next."""
     kept = np.flatnonzero(mask)
     return np.interp(np.arange(len(curve)), kept, curve[kept]) if len(kept) else curve
 
 
-def detect_key(curves, mask):
+def detect_key(f0_midi: np.ndarray, frame_rate: int) -> str:
     """The key whose profile the durations of the pitch classes correlate with best.
 
     The method of Krumhansl and Schmuckler (Krumhansl, Cognitive Foundations of Musical Pitch, 1990,
     chapter 4).
 
     Args:
-      curves: `Features`.
-      mask: Which frames are notes. Shape [n_frames].
+      f0_midi: Pitch, NaN between notes. Shape [n_frames].
+      frame_rate: Frames a second.
 
     Returns:
-      Its name, such as "D minor", one of `KEYS`.
+      Its name, such as "D minor", one of `keys.KEYS`.
 
     Raises:
       InputError: There is no note.
+
+    Example:
+      >>> scale = np.repeat([62.0, 64, 66, 67, 69, 71, 73, 74], 50)
+      >>> detect_key(scale, 125)
+      'D major'
     """
-    f0_midi = to_midi(curves.f0_hz)
-    played = [f0_midi[note] for note in split(np.where(mask, f0_midi, np.nan), curves.frame_rate)]
+    played = [f0_midi[note] for note in split(f0_midi, frame_rate)]
     if not played:
         raise InputError("No note was found: lower the note threshold, or sing or play louder.")
     centres = np.array([np.round(np.median(note)) for note in played]).astype(int)
     durations = np.bincount(centres % 12, [len(note) for note in played], minlength=12)
     fits = {
-        f"{PITCH_CLASSES[tonic]} {mode}": np.corrcoef(np.roll(ratings, tonic), durations)[0, 1]
+        f"{keys.PITCH_CLASSES[tonic]} {mode}": np.corrcoef(np.roll(ratings, tonic), durations)[0, 1]
         for mode, ratings in RATINGS.items()
         for tonic in range(12)
     }
-    return max(fits, key=fits.get)
+    return max(fits, key=fits.__getitem__)
 
 
-def nearest_midi(f0_midi, key):
+def nearest_midi(f0_midi: np.ndarray | float, key: str) -> np.ndarray:
     """The nearest notes of a key, or with "chromatic" of all semitones. Shape as given.
 
     Minor is the natural minor. NaN stays NaN.
@@ -115,22 +117,12 @@ def nearest_midi(f0_midi, key):
     f0_midi = np.asarray(f0_midi, float)
     around = np.floor(f0_midi)[..., np.newaxis] + np.arange(-1, 3)
     distance = np.abs(around - f0_midi[..., np.newaxis])
-    distance[~np.isin(around % 12, pitch_classes(key))] = np.inf
+    distance[~np.isin(around % 12, keys.pitch_classes(key))] = np.inf
     nearest = distance.argmin(axis=-1)[..., np.newaxis]
     return np.take_along_axis(around, nearest, axis=-1)[..., 0]
 
 
-def pitch_classes(key):
-    """The pitch classes of a key, 0 for C."""
-    if key == "chromatic":
-        return np.arange(12)
-    if key not in KEYS or key == "detected":
-        raise InputError(f"There is no key {key!r}: choose one such as 'D minor' or 'chromatic'.")
-    tonic, mode = key.split()
-    return (PITCH_CLASSES.index(tonic) + np.array(SCALES[mode])) % 12
-
-
-def split(f0_midi, frame_rate, key="chromatic"):
+def split(f0_midi: np.ndarray, frame_rate: int, key: str = keys.CHROMATIC) -> list[slice]:
     """Slices of single notes: where the pitch stays near one note of a key.
 
     Each stretch without NaN is followed by the path over the notes of the key that is least off
@@ -155,7 +147,7 @@ def split(f0_midi, frame_rate, key="chromatic"):
     return found
 
 
-def runs(mask):
+def runs(mask: np.ndarray) -> list[slice]:
     """Slices where a mask is true, or where labels other than 0 stay the same."""
     edges = np.flatnonzero(np.diff(np.pad(np.asarray(mask, int), 1)))
     return [
@@ -163,24 +155,18 @@ def runs(mask):
     ]
 
 
-def to_midi(f0_hz):
-    """Fractional MIDI numbers, in float64."""
-    return librosa.hz_to_midi(np.asarray(f0_hz, np.float64))
-
-
-def _is_sure(curves, threshold):
-    """True where the certainty, of pitch and note, reaches the threshold. Shape [n_frames]."""
-    if not curves.voiced.any():
-        return curves.voiced
-    f0_midi = to_midi(curves.f0_hz)
+def _is_certain(features, f0_midi, threshold):
+    """True where the certainty of pitch and note reaches the threshold. Shape [n_frames]."""
+    if not features.voiced.any():
+        return features.voiced
     off = np.zeros(len(f0_midi))
     off[1:-1] = np.abs(f0_midi[1:-1] - (f0_midi[:-2] + f0_midi[2:]) / 2)
-    n_frames = _odd(STEADY_SECONDS * curves.frame_rate)
+    n_frames = _odd(STEADY_SECONDS * features.frame_rate)
     steady = 1.0 / (1.0 + (median_filter(np.nan_to_num(off), n_frames) / UNSTEADY) ** 2)
-    loud_db = np.percentile(curves.loudness_db[curves.voiced], 95)
-    audible = np.interp(loud_db - curves.loudness_db, [FULL_RANGE_DB, NO_RANGE_DB], [1.0, 0.0])
-    certainty = np.where(curves.voiced, curves.confidence, 0.0) * steady * audible
-    return curves.voiced & (median_filter(certainty, n_frames) >= SUREST * threshold)
+    below_loud_db = features.loud_db - features.loudness_db
+    audible = np.interp(below_loud_db, [FULL_RANGE_DB, NO_RANGE_DB], [1.0, 0.0])
+    certainty = np.where(features.voiced, features.confidence, 0.0) * steady * audible
+    return features.voiced & (median_filter(certainty, n_frames) >= SUREST * threshold)
 
 
 def _bridged(mask, frame_rate):
@@ -190,27 +176,25 @@ def _bridged(mask, frame_rate):
     return closed | mask
 
 
+def _lasts(f0_midi, mask, frame_rate):
+    """True where a mask is true and the pitch between leaps lasts long enough for a note."""
+    leaps = np.abs(np.diff(f0_midi, prepend=f0_midi[:1])) > FASTEST_SLIDE / frame_rate
+    labels, _ = label(mask)
+    lasting = np.zeros_like(mask)
+    for piece in runs(np.where(labels, labels + np.cumsum(leaps), 0)):
+        lasting[piece] = piece.stop - piece.start >= SHORTEST_SECONDS * frame_rate
+    return lasting
+
+
 def _path(f0_midi, frame_rate, key):
     """The note of the key in each frame [n_frames] that costs least; see `split`."""
-    lowest, highest = np.floor(f0_midi.min()) - 2, np.ceil(f0_midi.max()) + 2
-    states = np.arange(lowest, highest + 1)
-    states = states[np.isin(states % 12, pitch_classes(key))]
-    off = np.abs(f0_midi[:, np.newaxis] - states) / frame_rate
-    stays = np.empty(off.shape, bool)
-    cheapest = np.empty(len(off), int)
-    cost = np.zeros(len(states))
-    for t, here in enumerate(off):
-        cheapest[t] = cost.argmin()
-        step = cost[cheapest[t]] + STEP_COST
-        np.less_equal(cost, step, out=stays[t])
-        np.minimum(cost, step, out=cost)
-        cost += here
-    path = np.empty(len(off), int)
-    state = cost.argmin()
-    for t in range(len(off) - 1, -1, -1):
-        path[t] = state
-        state = state if stays[t, state] else cheapest[t]
-    return states[path]
+    midi = np.arange(np.floor(f0_midi.min()) - 2, np.ceil(f0_midi.max()) + 3)
+    midi = midi[np.isin(midi % 12, keys.pitch_classes(key))]
+    # Costs are negative logarithms of probabilities, up to a constant.
+    near = np.exp(-np.abs(f0_midi - midi[:, np.newaxis]) / frame_rate)
+    steps = np.full((len(midi), len(midi)), np.exp(-STEP_COST))
+    np.fill_diagonal(steps, 1.0)
+    return midi[librosa.sequence.viterbi(near, steps / steps.sum(axis=1, keepdims=True))]
 
 
 def _odd(n):

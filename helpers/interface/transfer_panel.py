@@ -137,16 +137,17 @@ class TransferPanel(ipywidgets.VBox):
         result = self.studio.play(self.settings)
         self._heard.value = widgets.flac(result, self.studio.sample_rate)
         described = _description(self.studio.instrument.card)
-        self._says.value = html.escape(f"{self.studio.adjusted.says} {described}")
+        self._says.value = html.escape(f"{self.studio.adjusted.summary} {described}")
 
     def _draw_result(self):
-        f0_hz = self.studio.adjusted.curves.f0_hz
+        f0_hz = self.studio.adjusted.features.f0_hz
         self._pictures[1].value = self._spectrogram("Result", self.studio.result, f0_hz)
 
     def _draw_curves(self):
         adjusted = self.studio.adjusted
         fig, axes = plots.aligned(2, height=3.6)
-        plots.adjusted_curves(self.studio.curves, adjusted.curves, adjusted.notes, axes=axes)
+        sounding = adjusted.notes.sounding
+        plots.adjusted_curves(self.studio.curves, adjusted.features, sounding, axes=axes)
         self._pictures[2].value = _jpeg(fig)
 
     def _spectrogram(self, title, audio, f0_hz):

@@ -1,4 +1,4 @@
-"""What a player adds to notes or a listener wants taken out: intonation, vibrato, attack.
+"""Changes of expression: intonation, vibrato and attack of notes.
 
 Pitch is in fractional MIDI numbers, NaN between notes; see `notes`.
 """
@@ -17,8 +17,8 @@ DELAY_SECONDS, GROWING_SECONDS = 0.25, 0.3  # of a note, before its vibrato begi
 ATTACK_FLOOR_DB = -40.0  # where an attack begins
 
 
-def tuned(f0_midi, frame_rate, key, amount):
-    """Draws each note towards the nearest of a key, as a whole: its vibrato and slides stay.
+def tuned(f0_midi: np.ndarray, frame_rate: int, key: str, amount: float) -> np.ndarray:
+    """Moves each note as a whole towards the nearest of a key: its vibrato and slides stay.
 
     Args:
       f0_midi: Shape [n_frames].
@@ -35,8 +35,8 @@ def tuned(f0_midi, frame_rate, key, amount):
     return f0_midi + amount * off
 
 
-def with_vibrato(f0_midi, frame_rate, amount):
-    """Takes vibrato out of notes, or adds it.
+def with_vibrato(f0_midi: np.ndarray, frame_rate: int, amount: float) -> np.ndarray:
+    """Removes vibrato from notes, or adds it.
 
     Args:
       f0_midi: Shape [n_frames].
@@ -53,8 +53,14 @@ def with_vibrato(f0_midi, frame_rate, amount):
     return moved
 
 
-def attack_db(mask, frame_rate, seconds):
-    """Loudness [n_frames] to add for notes to rise over some seconds, as half a cosine does."""
+def attack_db(mask: np.ndarray, frame_rate: int, seconds: float) -> np.ndarray:
+    """Loudness in dB to add so that notes rise over some seconds, as half a cosine does.
+
+    Args:
+      mask: True in the frames of notes. Shape [n_frames].
+      frame_rate: Frames a second.
+      seconds: How long notes take to rise; 0 adds nothing.
+    """
     rise_db = np.zeros(len(mask))
     for note in notes.runs(mask) if seconds else []:
         rising = (np.arange(note.stop - note.start) + 0.5) / (seconds * frame_rate)
@@ -83,12 +89,16 @@ def _vibrato_in(f0_midi, frame_rate):
 
 
 def _vibrato_rate(f0_midi, frame_rate):
-    """The rate in Hz at which a sine beside a parabola explains most of a note."""
+    """The rate in Hz at which a sine, fitted together with a parabola, explains most of a note.
+
+    `scipy.signal.lombscargle` fits a sine and a constant. Many notes hold two periods or fewer, of
+    which a parabola takes a part: there its rates are others than those of the joint fit.
+    """
     parabola, _ = np.linalg.qr(np.vander(np.linspace(-1.0, 1.0, len(f0_midi)), 3))
     angle = 2.0 * np.pi * np.arange(len(f0_midi))[:, np.newaxis] / frame_rate * RATES_HZ
     wave, cosine, sine = (
-        curves - parabola @ (parabola.T @ curves)
-        for curves in (f0_midi[:, np.newaxis], np.cos(angle), np.sin(angle))
+        part - parabola @ (parabola.T @ part)
+        for part in (f0_midi[:, np.newaxis], np.cos(angle), np.sin(angle))
     )
     # Least squares with two unknowns, for all rates at once.
     cosine_part, sine_part = (np.sum(wave * part, axis=0) for part in (cosine, sine))

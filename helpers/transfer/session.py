@@ -193,11 +193,11 @@ class _Task:
             played = np.memmap(file, np.float32, "w+", shape=(n_samples,))
             self.play(adjusted, audio, sample_rate, played, new_rate)
             sound.save(target, played, new_rate, {"title": source.stem, **self.tags})
-        return adjusted.says
+        return adjusted.summary
 
     def play(self, adjusted, audio, sample_rate, played, new_rate):
         """Fills `played` [n_samples], at `new_rate`, with what is played for `audio`."""
-        curves = adjusted.curves
+        curves = adjusted.features
         zs = [encoded(one, audio, sample_rate, curves) for one in self.player.instruments]
         blocks = self.player.blocks(curves, self.settings, *zs)
         first = 0
@@ -208,7 +208,9 @@ class _Task:
         gain = 1.0
         if self.keep_loudness:
             sounds = (audio, sample_rate), (played, new_rate)
-            recorded, now = (_level(*one, adjusted.notes, curves.frame_rate) for one in sounds)
+            recorded, now = (
+                _level(*one, adjusted.notes.sounding, curves.frame_rate) for one in sounds
+            )
             gain = recorded / max(now, 1e-9)
         peak = max(played.max(), -played.min())
         played *= np.float32(min(gain, 1.0 / max(peak, 1e-9)))

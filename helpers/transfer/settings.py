@@ -4,10 +4,14 @@ Each field of `Settings` says in its metadata how it is shown: `label`, `unit`, 
 `range` (lowest, highest, step) of a number or the `choices` of a name.
 """
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any
 
-from helpers.analysis.notes import KEYS
+from helpers.analysis.keys import CHROMATIC, KEYS
 from helpers.errors import InputError
+
+DETECTED = "detected"  # the key that fits the melody best
 
 
 def _switch(default, label, help):
@@ -40,43 +44,45 @@ class Settings:
     )
     octaves: int = _number(0, -3, 3, 1, "Octaves", "", "Shift of the pitch by octaves.")
     semitones: int = _number(0, -12, 12, 1, "Semitones", "", "Shift of the pitch by semitones.")
-    cents: float = _number(0.0, -100, 100, 1, "Fine tuning", "cents", "Shift of the pitch.")
+    cents: float = _number(0.0, -100, 100, 1, "Fine tuning", "cents", "Fine shift of the pitch.")
     loudness_db: float = _number(
-        0.0, -30, 30, 1, "Loudness", "dB", "Play louder or softer; the tone changes with it."
+        0.0, -30, 30, 1, "Loudness", "dB", "Play louder or softer; the tone changes too."
     )
     threshold: float = _number(
-        0.5, 0.0, 1.0, 0.05, "Note threshold", "", "How surely pitched a sound is to be a note."
+        0.5, 0.0, 1.0, 0.05, "Note threshold", "", "How certain the pitch of a note has to be."
     )
     quiet_db: float = _number(
-        10.0, 0, 60, 1, "Quiet between notes", "dB", "How far what is no note is lowered."
+        10.0, 0, 60, 1, "Quiet between notes", "dB", "How far the sound is lowered between notes."
     )
     autotune: float = _number(
-        0.0, 0.0, 1.0, 0.05, "Autotune", "", "How far notes are drawn to the nearest of the key."
+        0.0, 0.0, 1.0, 0.05, "Autotune", "", "How far notes move to the nearest note of the key."
     )
-    key: str = _choice("detected", KEYS, "Key", "Whose notes autotune knows.")
+    key: str = _choice(
+        DETECTED, (DETECTED, CHROMATIC, *KEYS), "Key", "The key whose notes autotune moves to."
+    )
     vibrato: float = _number(
-        0.0, -1.0, 1.0, 0.05, "Vibrato", "", "Below 0 it is taken out, above 0 added."
+        0.0, -1.0, 1.0, 0.05, "Vibrato", "", "Below 0 vibrato is removed, above 0 it is added."
     )
     attack_s: float = _number(
-        0.0, 0.0, 0.3, 0.01, "Soft attack", "s", "How long notes take to begin."
+        0.0, 0.0, 0.3, 0.01, "Soft attack", "s", "How long notes take to reach their loudness."
     )
     noise_db: float = _number(
-        0.0, -30, 30, 1, "Breath", "dB", "The instrument's noise against its harmonics."
+        0.0, -30, 30, 1, "Breath", "dB", "Level of the instrument's noise beside its harmonics."
     )
-    # Half of the room: in all of it notes ring into each other, and blur what the voice did.
+    # Half of the room: in all of it notes ring into each other and blur the melody.
     reverb: float = _number(
-        0.5, 0.0, 2.0, 0.05, "Room", "", "The room of the recordings: 0 is none, 1 theirs."
+        0.5, 0.0, 2.0, 0.05, "Room", "", "Room of the recordings: 0 is none, 1 is as recorded."
     )
     mix: float = _number(
-        0.0, 0.0, 1.0, 0.05, "Second instrument", "", "From the instrument, 0, to a second, 1."
+        0.0, 0.0, 1.0, 0.05, "Second instrument", "", "0 is the first instrument, 1 the second."
     )
 
     def __post_init__(self):
         for setting in fields(self):
-            _check(setting, getattr(self, setting.name))
+            object.__setattr__(self, setting.name, checked(setting, getattr(self, setting.name)))
 
-    def changed(self):
-        """What is not as it is by default, as a dictionary."""
+    def changed(self) -> dict[str, Any]:
+        """The settings that differ from their defaults, by name."""
         return {
             setting.name: value
             for setting, value in zip(fields(self), asdict(self).values(), strict=True)
@@ -84,11 +90,23 @@ class Settings:
         }
 
 
-def _check(setting, value):
+def checked(setting: Field, value: Any) -> Any:
+    """A value of a field of `Settings`, with the name of a choice as it is spelled in the list.
+
+    Raises:
+      InputError: The value is of another type, or outside of the range.
+    """
     label, shown = setting.metadata["label"], setting.metadata
-    if "choices" in shown and value not in shown["choices"]:
-        raise InputError(f"{label} is {value!r}: choose one of {', '.join(shown['choices'])}.")
-    if "range" in shown:
-        lowest, highest, _ = shown["range"]
-        if not lowest <= value <= highest:
-            raise InputError(f"{label} is {value:g}: choose {lowest:g} to {highest:g}.")
+    if "choices" in shown:
+        spelled = {choice.casefold(): choice for choice in shown["choices"]}
+        if str(value).casefold() not in spelled:
+            raise InputError(f"{label} is {value!r}: choose one of {', '.join(shown['choices'])}.")
+        return spelled[str(value).casefold()]
+    if "range" not in shown:
+        return value
+    lowest, highest, _ = shown["range"]
+    whole = isinstance(setting.default, int)
+    if not isinstance(value, Integral if whole else Real) or not lowest <= value <= highest:
+        number = "a whole number" if whole else "a number"
+        raise InputError(f"{label} is {value!r}: choose {number} from {lowest:g} to {highest:g}.")
+    return type(setting.default)(value)

