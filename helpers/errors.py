@@ -1,4 +1,6 @@
-"""The one error that users are meant to read."""
+"""The error and the warning that users are meant to read."""
+
+import warnings
 
 
 class InputError(ValueError):
@@ -10,3 +12,22 @@ class InputError(ValueError):
 
     def _render_traceback_(self):  # the hook that IPython looks for on an exception
         return [f"⚠ {self}"]
+
+
+class InputWarning(UserWarning):
+    """What the user gave was used, but not all of it or not as it is; one sentence says how.
+
+    Notebooks and commands show the sentence alone, without the line of code that warns.
+    """
+
+
+def show_input_warnings_alone() -> None:
+    """Has Python print an `InputWarning` as its sentence; other warnings stay as they are."""
+    standard = warnings.formatwarning
+
+    def formatted(message, category, *where, **line):
+        if issubclass(category, InputWarning):
+            return f"⚠ {message}\n"
+        return standard(message, category, *where, **line)
+
+    warnings.formatwarning = formatted

@@ -194,13 +194,14 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from helpers import crepe, model
+from helpers.analysis import crepe
+from helpers.instruments import configurations
 from helpers.synthesis.ddsp_import import ddsp
 
 sine = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000).astype(np.float32)
 _, f0_hz, confidence, _ = crepe.predict(sine, 16000, "tiny", verbose=0)
 _, full_f0_hz, _, _ = crepe.predict(sine[:4000], 16000, verbose=0)
-audio = model.build("small").play(np.full(125, 440.0), np.full(125, -30.0))
+audio = configurations.build("small").play(np.full(125, 440.0), np.full(125, -30.0))
 print(json.dumps({
     "versions": [sys.version.split()[0], tf.__version__, ddsp.__version__],
     "f0_hz": [np.median(f0_hz), np.median(full_f0_hz)],
@@ -224,7 +225,9 @@ def test_widgets_work_with_ipywidgets_7(colab):
 import ipywidgets
 import numpy as np
 
-from helpers import config, history, widgets
+from helpers import config
+from helpers.interface import widgets
+from helpers.training import history
 
 assert ipywidgets.__version__ == "7.7.1"
 chooser = widgets.clip_chooser(["voice", "flute", "violin"])
@@ -261,7 +264,7 @@ def test_the_panel_plays_when_a_slider_is_moved(colab):
     colab.run("""
 import numpy as np
 
-from helpers import transfer_panel
+from helpers.interface import transfer_panel
 
 panel = transfer_panel.TransferPanel()
 assert panel.controls["octaves"].description_tooltip
@@ -277,7 +280,7 @@ def test_recording_in_a_cell(colab):
     printed = colab.run("""
 import numpy as np
 
-from helpers import capture
+from helpers.interface import capture
 
 recording = capture.record(1)
 print(recording.path.is_file(), np.argmax(np.abs(np.fft.rfft(recording.audio))))
@@ -290,7 +293,7 @@ def test_microphone_of_the_chooser_can_be_shown(colab):
     # Colab shows anywidget's widgets only in what was displayed after they were enabled.
     printed = colab.run("""
 from google.colab import output
-from helpers import capture, widgets
+from helpers.interface import capture, widgets
 
 chooser = widgets.clip_chooser(["voice"])
 print(output._widgets._installed_url is not None)

@@ -165,13 +165,13 @@ def _finish(audio, sample_rate):
     sample_rate = round(sample_rate)
     try:
         path = _write(audio, sample_rate)
-    except OSError as error:
+    except InputError as error:
         return Recording(
             audio,
             sample_rate,
             path=None,
-            warning=f"The recording is kept in memory only, {config.RECORDINGS} cannot be "
-            f"written ({error}): save it before you close the notebook.",
+            warning=f"{error} The recording is kept in memory only: save it before you close the "
+            "notebook.",
         )
     warning = ""
     if np.abs(audio).max(initial=0) < SILENCE_PEAK:
@@ -189,11 +189,8 @@ def _write(audio, sample_rate):
     while path.exists():
         n_taken += 1
         path = config.RECORDINGS / f"{stem}_{n_taken}.wav"
-    try:
-        with replacing(path) as partial:
-            soundfile.write(partial, audio, sample_rate, subtype="FLOAT", format="WAV")
-    except soundfile.LibsndfileError as error:  # what libsndfile makes of a full disk
-        raise OSError(str(error)) from error
+    with replacing(path) as partial:
+        soundfile.write(partial, audio, sample_rate, subtype="FLOAT", format="WAV")
     return path
 
 

@@ -5,6 +5,7 @@ test_recording_in_browser.py it runs in a Chromium page.
 """
 
 import base64
+import errno
 import importlib.util
 import json
 import os
@@ -63,8 +64,9 @@ def in_new_python(code, folder, **environment):
     """What code prints in a process of its own: PortAudio is loaded, and set up, once in each."""
     setup = """
         from pathlib import Path
-        from helpers import capture, config
+        from helpers import config
         from helpers.errors import InputError
+        from helpers.interface import capture
         config.RECORDINGS = Path("recordings")
     """
     done = subprocess.run(
@@ -250,14 +252,14 @@ def test_silent_recording_is_kept_with_a_warning():
 def test_full_disk_leaves_no_half_file_and_keeps_the_samples(recordings, monkeypatch):
     def write_half(path, *_, **__):
         Path(path).write_bytes(b"RIFF")
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(soundfile, "write", write_half)
     recorder = capture.BrowserRecorder()
     receive(recorder, parts_of(sine(440, 4800), 48000, 4800))
     assert list(recordings.iterdir()) == []
     np.testing.assert_array_equal(recorder.audio, sine(440, 4800))
-    assert "No space left" in recorder.message
+    assert "full" in recorder.message
 
 
 def colab_that_answers(monkeypatch, answer, parts=()):

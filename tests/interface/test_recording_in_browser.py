@@ -22,7 +22,8 @@ NOTE_SECONDS = 1.5
 CELLS = [
     """from pathlib import Path
 import numpy as np
-from helpers import capture, config
+from helpers import config
+from helpers.interface import capture
 config.RECORDINGS = Path("recordings")
 recorder = capture.record(seconds=30, source="browser")
 recorder.on_recording(lambda recording: np.save("heard.npy", recording.audio))
