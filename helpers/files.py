@@ -15,6 +15,7 @@ from helpers.errors import InputError
 
 UNFINISHED = ".unfinished-"  # how the names of temporary folders begin
 ABANDONED_SECONDS = 2 * 24 * 3600  # after which the writer of a temporary folder is gone
+LONGEST_SHOWN = 160  # characters of a path
 FORMER = ".former-"  # between the name of a folder and a number, while another takes its place
 
 # By the system's number of an error: what is wrong, and what to do.
@@ -73,7 +74,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
       InputError: The system does not let it be written.
     """
     path = Path(path)
-    with explaining(f"{path} cannot be written"), _workplace_beside(path) as workplace:
+    with explaining(f"{_shown(path)} cannot be written"), _workplace_beside(path) as workplace:
         yield workplace / path.name
         os.replace(workplace / path.name, path)
 
@@ -95,7 +96,7 @@ def replacing_folder(path: Path | str, names: Collection[str]) -> Iterator[Path]
     """
     path = Path(path)
     path = path.resolve() if path.is_symlink() else path
-    with explaining(f"The folder {path} cannot be written"):
+    with explaining(f"The folder {_shown(path)} cannot be written"):
         recover(path.parent)
         if path.is_file() or not _names_in(path) <= set(names):
             raise InputError(
@@ -180,6 +181,12 @@ def _put_in_place(new, path):
 def _place_of(former):
     """Where a folder was that `_put_in_place` has moved aside."""
     return former.with_name(former.name.removeprefix(".").rpartition(FORMER)[0])
+
+
+def _shown(path):
+    """A path as a sentence can hold it: of a very long one its beginning and its end."""
+    text = str(path)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:80]} … {text[-40:]}"
 
 
 def _names_in(folder):
