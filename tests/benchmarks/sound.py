@@ -1,0 +1,458 @@
+"""How an instrument sounds beside held-out recordings of the real one.
+
+    python tests/benchmarks/sound.py --audio FOLDER --bundles violin flute [--peers FOLDER]
+
+FOLDER of `--audio` has a folder of recordings for each instrument; that of the bundle `violin_44k`
+is `violin`. A bundle is a name in checkpoints/, or in the folder that `--peers` gives, where
+bundles of the same names are measured beside those in checkpoints/.
+
+Each bundle resynthesises what is held out, from refined f0 and loudness alone, with no settings
+of transfer. Of recordings of a minute or more the last 30 s are held out, of a folder of single
+notes the second note and each tenth after it. What the instruments that ship have learned of
+these is told beside the table. Two rows stand beside the bundles: *analysis*, what
+`analysis.harmonics` finds, put together again, which is as near as harmonics and noise can come;
+and *two halves*, one half of the recording against the other, in alternating pieces: the floor.
+
+Columns, all but the last three in frames whose pitch CREPE is sure of:
+  eight bands: the level against the recording's, in dB, up to the recording's own band edge;
+  below f0: the level from 20 Hz to 0.7 f0 against the recording's, in dB;
+  harmonic: share of the power that is on the harmonics, in three bands, from `analysis.harmonics`
+    with a window of 46 ms (the recording's own in the last row);
+  MFCC: Frechet distance of MFCCs 1 to 19 at 16 kHz between one half of the recording and the other
+    half as it is played, with as many frames of each semitone in both;
+  MusiCNN: the same of an embedding of pieces of 1 s;
+  loudness: Loudness L1 in dB; F0: F0 L1 in semitones, both by CREPE without refining, as in
+    `evaluation.metrics`;
+  spectral: the multi-scale spectral loss at 44.1 kHz.
+The two halves play other notes: they have no loudness, F0 and spectral loss.
+
+The embedding is the penultimate layer of MusiCNN (Pons and Serra, 2019; MTT_musicnn, ISC licence),
+as its weights come with its package: `pip install --no-deps musicnn`. Without it the column is
+empty. CLAP, VGGish, EnCodec and PANNs download their weights from elsewhere.
+"""
+
+import argparse
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from helpers import config
+from helpers.analysis import audio as sound
+from helpers.analysis import features, harmonics, pitch
+from helpers.evaluation import metrics
+from helpers.instruments import bundles
+from helpers.synthesis import losses
+from helpers.tensorflow_import import tf
+
+SAMPLE_RATE, FRAME_RATE = 44100, 100  # of the measure, whatever the instrument has
+HOP = SAMPLE_RATE // FRAME_RATE
+LONG_SECONDS, LAST_SECONDS = 60.0, 30.0
+FIRST_NOTE, EVERY_NOTE = 1, 10  # of single notes: those that `training.dataset` holds out
+BANDS_HZ = (200, 500, 1000, 2000, 4000, 5000, 8000, 11000, 15000)
+SHARE_BANDS_HZ = ((200, 2000), (2000, 8000), (8000, 15000))
+SHARE_SECONDS = 0.046
+NOISE_EDGES_HZ = np.linspace(0.0, SAMPLE_RATE / 2, 178)  # of the row "analysis"
+N_FFT = 4096
+LOWEST_HZ, BELOW_F0 = 20.0, 0.7
+SPECTRAL_SIZES = (5632, 2816, 1408, 704, 352, 176)  # those of the paper, in ms, at 44.1 kHz
+SPECTRAL_SECONDS = 2.0
+MFCC_RATE, MFCC_HOP, MFCC_WINDOW = 16000, 256, 1024
+PIECE_SECONDS = 5.0  # of long recordings; of single notes 1 s
+EMBEDDED_SECONDS, EMBEDDED_HOP_SECONDS = 1.0, 0.25
+MUSICNN_RATE, MUSICNN_HOP, MUSICNN_FFT, MUSICNN_MELS = 16000, 256, 512, 96
+FOLDER = config.RESULTS / "sound"
+
+
+@dataclass
+class Recording:
+    """A held-out recording, and what the measures need of it.
+
+    Attributes:
+      audio: At 44.1 kHz. Shape [n_samples].
+      edge_hz: Its band edge.
+      f0_hz: Without NaN. Shape [n_frames].
+      sure: True where CREPE is sure of the pitch. Shape [n_frames].
+      halves: 0 and 1 in alternating pieces. Shape [n_frames].
+      spectrum: Power. Shape [N_FFT // 2 + 1, n_frames].
+    """
+
+    audio: np.ndarray
+    edge_hz: float
+    f0_hz: np.ndarray
+    sure: np.ndarray
+    halves: np.ndarray
+    spectrum: np.ndarray
+
+
+def held_out(folder):
+    """What is held out of the recordings in a folder, and what was learned of it.
+
+    Returns:
+      Audio at 44.1 kHz with its band edge, a list; seconds of a piece of a half; and a sentence.
+    """
+    paths = sound.find(folder)
+    durations = [librosa.get_duration(path=path) for path in paths]
+    if max(durations) < LONG_SECONDS:
+        chosen = paths[FIRST_NOTE::EVERY_NOTE]
+        sentence = (
+            f"{', '.join(path.stem for path in chosen)}; training holds these out too, so that "
+            "no instrument has learned them."
+        )
+        return [_with_edge(path, None) for path in chosen], 1.0, sentence
+    chosen = [p for p, seconds in zip(paths, durations, strict=True) if seconds >= LONG_SECONDS]
+    sentence = (
+        f"the last {LAST_SECONDS:.0f} s of {', '.join(path.stem for path in chosen)}; an "
+        "instrument that was trained on these files as they are has learned them, except where a "
+        "segment of 20 s that training held out lies there (the second of all, and each tenth "
+        "after it)."
+    )
+    return [_with_edge(path, LAST_SECONDS) for path in chosen], PIECE_SECONDS, sentence
+
+
+def _with_edge(path, last_seconds):
+    audio, _ = sound.load(path, SAMPLE_RATE)
+    edge_hz = harmonics.find_band_edge_hz(audio, SAMPLE_RATE)
+    return (audio[-round(last_seconds * SAMPLE_RATE) :] if last_seconds else audio), edge_hz
+
+
+def examined(audio, edge_hz, piece_seconds):
+    """A `Recording` of audio."""
+    curves = features.extract(audio, SAMPLE_RATE, FRAME_RATE)
+    frames = np.arange(len(curves.f0_hz))
+    return Recording(
+        audio,
+        edge_hz,
+        pitch.fill_unvoiced(curves.f0_hz),
+        curves.voiced & (curves.confidence >= metrics.SURE_CONFIDENCE),
+        (frames // (piece_seconds * FRAME_RATE)).astype(int) % 2,
+        power_spectrum(audio),
+    )
+
+
+def power_spectrum(audio):
+    """Power, in frames as those of the features. Shape [N_FFT // 2 + 1, n_frames]."""
+    return np.abs(librosa.stft(audio, n_fft=N_FFT, hop_length=HOP, window="blackman")) ** 2
+
+
+def resynthesised(instrument, audio):
+    """What an instrument plays of the features of audio, at 44.1 kHz. Shape as audio."""
+    rate = instrument.sample_rate
+    at_rate = sound.resample(audio, SAMPLE_RATE, rate)
+    curves = features.extract(at_rate, rate, instrument.frame_rate)
+    played = [pitch.fill_unvoiced(curves.f0_hz), curves.loudness_db]
+    if instrument.z_dims:
+        played.append(instrument.encode(at_rate)[: len(played[0])])
+    return librosa.util.fix_length(
+        sound.resample(instrument.play(*played), rate, SAMPLE_RATE), size=len(audio)
+    )
+
+
+def from_analysis(recording):
+    """A recording's harmonics and noise put together again. Shape [n_samples]."""
+    f0_hz, n_samples = recording.f0_hz.astype(float), len(recording.audio)
+    n_harmonics = int(SAMPLE_RATE / 2 / f0_hz.min())
+    size, edges_hz = 1024, NOISE_EDGES_HZ
+    found = harmonics.analyze(
+        recording.audio, f0_hz, SAMPLE_RATE, FRAME_RATE, n_harmonics, edges_hz
+    )
+    frames, at = np.arange(len(f0_hz)), np.arange(n_samples) / HOP
+    phase = 2 * np.pi * np.cumsum(np.interp(at, frames, f0_hz)) / SAMPLE_RATE
+    amplitudes = np.sqrt(2 * np.maximum(found.harmonic_power, 0.0))
+    played = np.zeros(n_samples)
+    for k, amplitude in enumerate(amplitudes.T, 1):
+        played += np.interp(at, frames, amplitude) * np.cos(k * phase + 1.7 * k * k)
+    white = np.random.default_rng(0).standard_normal(n_samples)
+    noise = librosa.stft(white, n_fft=size, hop_length=HOP)
+    bins_hz = librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=size)
+    for i, column in enumerate(noise.T):
+        density = np.interp(bins_hz, (edges_hz[1:] + edges_hz[:-1]) / 2, found.band_density[i])
+        column *= np.sqrt(density * SAMPLE_RATE / 2)
+    return played + librosa.istft(noise, hop_length=HOP, length=n_samples)
+
+
+def levels(recordings, spectra, frames):
+    """Power in each band, and below f0, over the chosen frames of all recordings."""
+    bins_hz = librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT)[:, np.newaxis]
+    edge_hz = min(recording.edge_hz for recording in recordings)
+    powers = np.zeros(len(BANDS_HZ))
+    for recording, spectrum, chosen in zip(recordings, spectra, frames, strict=True):
+        spectrum, f0_hz = spectrum[:, chosen], recording.f0_hz[chosen]
+        for i, (low, high) in enumerate(zip(BANDS_HZ, BANDS_HZ[1:], strict=False)):
+            inside = (bins_hz >= low) & (bins_hz < min(high, edge_hz))
+            powers[i] += (spectrum * inside).sum() if low < edge_hz else np.nan
+        inside = (bins_hz >= LOWEST_HZ) & (bins_hz < BELOW_F0 * f0_hz)
+        powers[-1] += (spectrum * inside).sum()
+    return powers
+
+
+def shares(recordings, sounds):
+    """Share of the power on the harmonics in each of three bands."""
+    counted = np.zeros((len(SHARE_BANDS_HZ), 2))
+    for recording, audio in zip(recordings, sounds, strict=True):
+        n_harmonics = int(SAMPLE_RATE / 2 / recording.f0_hz[recording.sure].min())
+        found = harmonics.analyze(
+            audio,
+            recording.f0_hz,
+            SAMPLE_RATE,
+            FRAME_RATE,
+            n_harmonics,
+            NOISE_EDGES_HZ,
+            SHARE_SECONDS,
+        )
+        for band, (low, high) in zip(counted, SHARE_BANDS_HZ, strict=True):
+            high = min(high, recording.edge_hz)
+            band += harmonics.band_power(found, low, high)[recording.sure].sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return (counted[:, 0] / counted.sum(axis=1)).clip(0, 1)
+
+
+def mfccs(audio, recording):
+    """MFCCs 1 to 19, with the half, the pitch in semitones, and whether it is sure, by frame."""
+    at_rate = sound.resample(audio, SAMPLE_RATE, MFCC_RATE)
+    found = librosa.feature.mfcc(
+        y=0.5 * at_rate / max(1e-9, np.abs(at_rate).max()),
+        sr=MFCC_RATE,
+        n_mfcc=20,
+        n_fft=MFCC_WINDOW,
+        hop_length=MFCC_HOP,
+    )[1:].T
+    frames = np.round(np.arange(len(found)) * MFCC_HOP / MFCC_RATE * FRAME_RATE).astype(int)
+    frames = frames.clip(0, len(recording.f0_hz) - 1)
+    semitones = np.round(librosa.hz_to_midi(recording.f0_hz[frames])).astype(int)
+    return found, recording.halves[frames], semitones, recording.sure[frames]
+
+
+def mfcc_distance(recordings, sounds):
+    """Frechet distance from one half of the recordings to the other half as it is played."""
+    real, halves, semitones, sure = _joined(
+        mfccs(recording.audio, recording) for recording in recordings
+    )
+    played, *_ = _joined(
+        mfccs(audio, recording) for audio, recording in zip(sounds, recordings, strict=True)
+    )
+    here, there = matched(
+        semitones, np.flatnonzero(sure & (halves == 0)), np.flatnonzero(sure & (halves == 1))
+    )
+    return frechet_distance(real[here], played[there])
+
+
+def matched(semitones, here, there):
+    """Of two sets of frames as many of each semitone."""
+    random = np.random.default_rng(0)
+    chosen = [], []
+    for semitone in np.intersect1d(semitones[here], semitones[there]):
+        sets = [frames[semitones[frames] == semitone] for frames in (here, there)]
+        n = min(map(len, sets))
+        for some, frames in zip(chosen, sets, strict=True):
+            some.append(random.choice(frames, n, replace=False))
+    return [np.concatenate(some) for some in chosen]
+
+
+def frechet_distance(a, b):
+    """Squared, between normal distributions of two sets (Dowson and Landau 1982): [n, dims] each.
+
+    The trace of the root of the product of the covariances is the sum of the singular values of
+    the product of their roots, which there is for fewer points than dimensions, too.
+    """
+    roots = []
+    for points in (a, b):
+        values, vectors = np.linalg.eigh(np.cov(points.T))
+        roots.append(vectors * np.sqrt(values.clip(0)))
+    shared = np.linalg.svd(roots[0].T @ roots[1], compute_uv=False).sum()
+    traces = sum(np.sum(root**2) for root in roots)
+    return float(np.sum((a.mean(axis=0) - b.mean(axis=0)) ** 2) + traces - 2 * shared)
+
+
+class Musicnn:
+    """The embedding; empty where its package is not installed."""
+
+    def __init__(self):
+        found = importlib.util.find_spec("musicnn")
+        self._session = None
+        if not found:
+            return
+        from musicnn import models
+
+        n_frames = 1 + round(EMBEDDED_SECONDS * MUSICNN_RATE) // MUSICNN_HOP
+        graph = tf.Graph()
+        with graph.as_default():
+            with tf.name_scope("model"):
+                self._patches = tf.compat.v1.placeholder(tf.float32, [None, n_frames, MUSICNN_MELS])
+                *_, self._embedding = models.define_model(self._patches, False, "MTT_musicnn", 50)
+            self._session = tf.compat.v1.Session(graph=graph)
+            folder = Path(found.submodule_search_locations[0]) / "MTT_musicnn"
+            tf.compat.v1.train.Saver().restore(self._session, f"{folder}/")
+
+    def distance(self, recordings, sounds, piece_seconds):
+        """Frechet distance from one half of the recordings to the other half as it is played."""
+        if not self._session:
+            return np.nan
+        real = [recording.audio for recording in recordings]
+        return frechet_distance(
+            self._embed(_pieces(real, piece_seconds, 0)),
+            self._embed(_pieces(sounds, piece_seconds, 1)),
+        )
+
+    def _embed(self, pieces):
+        n_frames, hop = self._patches.shape[1], EMBEDDED_HOP_SECONDS * MUSICNN_RATE / MUSICNN_HOP
+        found = []
+        for piece in pieces:
+            power = librosa.feature.melspectrogram(
+                y=sound.resample(piece, SAMPLE_RATE, MUSICNN_RATE),
+                sr=MUSICNN_RATE,
+                hop_length=MUSICNN_HOP,
+                n_fft=MUSICNN_FFT,
+                n_mels=MUSICNN_MELS,
+            )
+            frames = np.log10(10000 * power.T + 1)
+            starts = np.arange(0, len(frames) - n_frames + 1, hop).astype(int)
+            patches = np.stack([frames[start : start + n_frames] for start in starts])
+            found.append(self._session.run(self._embedding, {self._patches: patches}))
+        return np.concatenate(found)
+
+
+def _pieces(sounds, piece_seconds, half):
+    """The pieces of one half of sounds, those of full length."""
+    size = round(piece_seconds * SAMPLE_RATE)
+    starts = [(audio, start) for audio in sounds for start in range(0, len(audio) - size + 1, size)]
+    return [audio[start : start + size] for audio, start in starts if start // size % 2 == half]
+
+
+def followed(recordings, sounds):
+    """Loudness L1 in dB and F0 L1 in semitones."""
+    rows = [
+        metrics.compare(
+            *(metrics.measure(x, SAMPLE_RATE, FRAME_RATE) for x in (recording.audio, audio))
+        )
+        for recording, audio in zip(recordings, sounds, strict=True)
+    ]
+    means = metrics.means(rows)
+    return means["loudness_l1_db"], means["f0_l1_semitones"]
+
+
+def spectral_loss(recordings, sounds):
+    """Mean of the multi-scale spectral loss over pieces of 2 s."""
+    loss = losses.FusedSpectralLoss(SPECTRAL_SIZES, logmag_weight=1.0, sample_rate=SAMPLE_RATE)
+    size = round(SPECTRAL_SECONDS * SAMPLE_RATE)
+    found = []
+    for recording, audio in zip(recordings, sounds, strict=True):
+        for start in range(0, len(audio) - size + 1, size):
+            pair = [x[np.newaxis, start : start + size] for x in (recording.audio, audio)]
+            found.append(float(loss(*(tf.constant(x, tf.float32) for x in pair))))
+    return np.mean(found)
+
+
+def measured(recordings, sounds, piece_seconds, musicnn):
+    """A row of the table: sounds beside the recordings that they resynthesise."""
+    sure = [recording.sure for recording in recordings]
+    real = levels(recordings, [recording.spectrum for recording in recordings], sure)
+    played = levels(recordings, [power_spectrum(audio) for audio in sounds], sure)
+    loudness_db, f0_semitones = followed(recordings, sounds)
+    return _row(
+        10 * np.log10(np.maximum(played, 1e-20) / real),
+        shares(recordings, sounds),
+        mfcc_distance(recordings, sounds),
+        musicnn.distance(recordings, sounds, piece_seconds),
+        loudness_db,
+        f0_semitones,
+        spectral_loss(recordings, sounds),
+    )
+
+
+def two_halves(recordings, piece_seconds, musicnn):
+    """The floor: a row of one half of the recordings against the other."""
+    spectra = [recording.spectrum for recording in recordings]
+    real = [
+        levels(recordings, spectra, [r.sure & (r.halves == half) for r in recordings])
+        / sum(np.sum(r.sure & (r.halves == half)) for r in recordings)
+        for half in (0, 1)
+    ]
+    sounds = [recording.audio for recording in recordings]
+    return _row(
+        10 * np.log10(real[1] / real[0]),
+        shares(recordings, sounds),
+        mfcc_distance(recordings, sounds),
+        musicnn.distance(recordings, sounds, piece_seconds),
+        *[np.nan] * 3,
+    )
+
+
+def _row(levels_db, shares, *rest):
+    bands = [f"{low / 1000:g}-{high / 1000:g}" for low, high in zip(BANDS_HZ, BANDS_HZ[1:])]  # noqa: B905
+    columns = {name: f"{x:+.1f}" for name, x in zip([*bands, "below f0"], levels_db, strict=True)}
+    for (low, high), share in zip(SHARE_BANDS_HZ, shares, strict=True):
+        columns[f"harmonic {low / 1000:g}-{high / 1000:g}"] = f"{share:.2f}"
+    names = ("MFCC", "MusiCNN", "loudness", "F0", "spectral")
+    forms = ("{:,.0f}", "{:.2f}", "{:.2f}", "{:.3f}", "{:.2f}")
+    for name, form, value in zip(names, forms, rest, strict=True):
+        columns[name] = form.format(value)
+    return {name: "" if "nan" in text else text for name, text in columns.items()}
+
+
+def _joined(rows):
+    return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+
+
+def recordings_of(name, folder):
+    """The folder of recordings that a bundle of this name is measured by."""
+    fitting = [path for path in folder.iterdir() if path.is_dir() and name.startswith(path.name)]
+    if not fitting:
+        raise SystemExit(f"{folder} has no recordings for {name}: add a folder {name}.")
+    return max(fitting, key=lambda path: len(path.name))
+
+
+def main():
+    """See the module's docstring."""
+    options = _options()
+    musicnn, tables = Musicnn(), []
+    folders = [recordings_of(name, options.audio) for name in options.bundles]
+    for folder in dict.fromkeys(folders):
+        names = [n for n, other in zip(options.bundles, folders, strict=True) if other == folder]
+        clips, piece_seconds, sentence = held_out(folder)
+        recordings = [examined(audio, edge_hz, piece_seconds) for audio, edge_hz in clips]
+        edge_hz = min(recording.edge_hz for recording in recordings)
+        rows = {}
+        for name in names:
+            for path in (config.CHECKPOINTS / name, *(peer / name for peer in options.peers)):
+                if path.exists():
+                    instrument = bundles.load(path)
+                    sounds = [resynthesised(instrument, r.audio) for r in recordings]
+                    by = "" if path.parent == config.CHECKPOINTS else f" ({path.parent.name})"
+                    _keep(sounds, options.save / folder.name / f"{name}{by}")
+                    rows[f"{name}{by}"] = measured(recordings, sounds, piece_seconds, musicnn)
+        analysis = [from_analysis(recording) for recording in recordings]
+        _keep(analysis, options.save / folder.name / "analysis")
+        rows["analysis"] = measured(recordings, analysis, piece_seconds, musicnn)
+        rows["two halves"] = two_halves(recordings, piece_seconds, musicnn)
+        table = pd.DataFrame(rows).T.to_markdown(disable_numparse=True)
+        tables += [f"{folder.name}: {sentence} Band edge: {edge_hz:,.0f} Hz.", table]
+        print("\n\n".join(tables[-2:]), flush=True)
+    (options.save / "table.md").write_text("\n\n".join(tables) + "\n", encoding="utf-8")
+
+
+def _keep(sounds, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, audio in enumerate(sounds, 1):
+        sound.save(folder / f"{number}.flac", audio, SAMPLE_RATE)
+
+
+def _options():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--audio", type=Path, required=True, help="folder with a folder for each instrument")
+    add("--bundles", nargs="+", required=True, metavar="NAME")
+    add("--peers", nargs="+", type=Path, default=[], metavar="FOLDER", help="of other bundles")
+    add("--save", type=Path, default=FOLDER, metavar="FOLDER", help="(%(default)s)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
