@@ -4,19 +4,20 @@ Audio is mono float32 in [-1, 1], shape [n_samples], with its sample rate in Hz 
 """
 
 import math
+import os
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import av
 import librosa
 import numpy as np
 import soundfile
 import soxr
 
+from helpers.analysis import decoding
 from helpers.config import MAX_SECONDS
-from helpers.errors import InputError
+from helpers.errors import InputError, InputWarning
 from helpers.files import replacing
 
 EXTENSIONS = tuple(
@@ -24,56 +25,59 @@ EXTENSIONS = tuple(
     ".w64 .weba .wma .wv .3gp .avi .m4v .mkv .mov .mp4 .webm".split()  # of films the sound is taken
 )
 MIN_SECONDS = 0.25
-SILENCE_PEAK = 10 ** (-70 / 20)
-LEAST_OFFSET = 1e-3  # -60 dB: a smaller one is not heard, nor does it change the loudness
+SILENCE_PEAK = 2 / 2**15  # -84 dB: two steps of 16 bits, which dither alone reaches
+LEAST_MIXED = 0.01  # of the loudest channel's power
+LEAST_OFFSET = 1e-4  # -80 dB
 OFFSET_BLOCK = 4096  # samples
 SAVED_AT_ONCE = 2**20  # samples
 
 
-def load(path, sample_rate=None, max_seconds=MAX_SECONDS):
+def load(
+    path: str | Path, sample_rate: int | None = None, max_seconds: float = MAX_SECONDS
+) -> tuple[np.ndarray, int]:
     """Reads a sound file of any common format, mixed to mono and checked.
+
+    Channels are averaged. Where they cancel (less than 1 % of the loudest channel's power is left
+    of a left channel that is the right one inverted, say) the loudest channel alone is taken. A
+    constant offset (DC) is removed. Audio that is louder than full scale, as float files and MP3
+    can be, is turned down to it as a whole.
 
     Args:
       path: File to read, of whatever format FFmpeg knows.
       sample_rate: Rate in Hz to resample to; None keeps the file's own.
-      max_seconds: The longest that is taken.
+      max_seconds: The longest duration that is accepted.
 
     Returns:
-      Audio of shape [n_samples] and its sample rate in Hz. What is louder than full scale, as
-      float files and MP3 can be, is turned down to it as a whole.
+      Audio of shape [n_samples] and its sample rate in Hz.
 
     Raises:
-      InputError: The file is missing, not sound, empty, silent, too short or too long.
+      InputError: The file is missing, cannot be read, or is not sound; or the sound is silent (at
+        no time louder than the noise of 16 bits), too short or too long.
+
+    Example:
+      >>> from helpers.config import DATA
+      >>> audio, sample_rate = load(DATA / "voice" / "oohs_melody.flac", sample_rate=16000)
+      >>> audio.shape, audio.dtype, sample_rate
+      ((343400,), dtype('float32'), 16000)
     """
-    blocks, rates = zip(*_blocks(path, sample_rate, max_seconds), strict=True)
-    audio = np.concatenate(blocks)
-    return audio / max(1.0, np.abs(audio).max()), rates[0]
+    return _read(Path(path), sample_rate, max_seconds, lambda blocks: np.concatenate([*blocks]))
 
 
-def load_to_disk(path, sample_rate=None):
-    """What `load` gives, for files of hours: read into a temporary file instead of memory.
+def load_to_disk(path: str | Path, sample_rate: int | None = None) -> tuple[np.memmap, int]:
+    """Reads a sound file of hours: the same as `load`, in a temporary file instead of memory.
 
     Args:
       path: File to read.
       sample_rate: Rate in Hz to resample to; None keeps the file's own.
 
     Returns:
-      Audio of shape [n_samples], a numpy.memmap that takes memory where it is looked at, and its
-      sample rate in Hz. The temporary file goes when the array does.
+      Audio of shape [n_samples], a numpy.memmap that takes memory only where it is read, and its
+      sample rate in Hz. The temporary file is deleted with the array.
 
     Raises:
-      InputError: As `load`, except that nothing is too long.
+      InputError: As `load`, except that no file is too long.
     """
-    peak = 1.0
-    with tempfile.TemporaryFile() as file:
-        for block, rate in _blocks(path, sample_rate, np.inf):  # noqa: B007  the rate is given back
-            file.write(block.tobytes())
-            peak = max(peak, np.abs(block).max(initial=0.0))
-        file.flush()
-        audio = np.memmap(file, np.float32, "r+")
-    if peak > 1.0:
-        audio /= peak
-    return audio, rate
+    return _read(Path(path), sample_rate, np.inf, on_disk)
 
 
 def resample(audio, sample_rate, new_sample_rate):
@@ -84,10 +88,11 @@ def resample(audio, sample_rate, new_sample_rate):
 
 
 def offset(audio: np.ndarray) -> np.float32:
-    """The constant offset (DC) of audio [n_samples]; 0 where it is less than -60 dB.
+    """The constant offset (DC) of audio [n_samples], or 0 where it is too small to matter.
 
     It is measured where the audio is quietest, in the pauses, if there are any: there the mean is
-    that of the offset alone, and digital silence without an offset stays what it is.
+    that of the offset alone, and digital silence without an offset stays what it is. It is too
+    small below -80 dB, and below the sound there by 20 dB or more.
     """
     size = min(OFFSET_BLOCK, len(audio))
     blocks = audio[: len(audio) // size * size].reshape(-1, size)
@@ -96,8 +101,9 @@ def offset(audio: np.ndarray) -> np.float32:
     means = (blocks @ window).astype(np.float64)
     powers = np.einsum("ij,ij,j->i", blocks, blocks, window) - means**2
     quietest = np.argsort(powers, kind="stable")[: math.ceil(0.1 * len(powers))]
-    offset = means[quietest].mean()
-    return np.float32(offset if abs(offset) >= LEAST_OFFSET else 0.0)
+    mean, power = means[quietest].mean(), powers[quietest].mean()
+    matters = abs(mean) >= LEAST_OFFSET and mean**2 >= 0.01 * power
+    return np.float32(mean if matters else 0.0)
 
 
 def resample_blocks(
@@ -148,25 +154,35 @@ def check_ending(path):
         raise InputError(f"Sound is saved as .wav or .flac, not as {path}: rename it.")
 
 
-def rate_of(path):
-    """The sample rate in Hz of a sound file that can be read."""
-    with av.open(str(path)) as container:
-        return container.streams.audio[0].rate
+def rate_of(path: str | Path) -> int:
+    """The sample rate in Hz of a sound file.
+
+    Raises:
+      InputError: It cannot be read, or is no sound file.
+    """
+    with decoding.opened(Path(path)) as (rate, _):
+        return rate
 
 
-def listing(folder):
-    """The sound files in a folder and in the folders in it, sorted by name; perhaps none."""
-    folder = Path(folder)
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in EXTENSIONS
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+def listing(folder: str | Path) -> list[Path]:
+    """The sound files in a folder and in the folders in it, sorted by name; perhaps none.
+
+    Linked folders are followed, each once. Hidden files and folders are left out, and folders that
+    cannot be read, of which an InputWarning tells.
+    """
+    found, visited = [], set()
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_warn_of_folder):
+        status = os.stat(parent)
+        if (status.st_dev, status.st_ino) in visited:
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.suffix.lower() in EXTENSIONS and path.is_file())
 
 
-def find(folder):
+def find(folder: str | Path) -> list[Path]:
     """The sound files in a folder, at least one.
 
     Raises:
@@ -183,73 +199,90 @@ def find(folder):
     return found
 
 
-def _blocks(path, sample_rate, max_seconds):
-    """Yields a file block by block, mono [n_samples] and resampled, with the rate; then checks."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"There is no file {path}: check the name and the folder.")
-    n_samples = n_broken = 0
-    peak, resampler = 0.0, None
-    for block, file_rate in _decode(path):
-        n_samples += len(block)
-        n_broken += np.count_nonzero(~np.isfinite(block))
-        peak = max(peak, np.abs(block).max(initial=0.0))
-        if n_samples > max_seconds * file_rate:
-            raise InputError(
-                f"{path.name} is longer than {max_seconds / 60:g} minutes: cut it into shorter "
-                "pieces."
-            )
-        if sample_rate in (None, file_rate):
-            yield block, file_rate
-        else:
-            # What `resample` uses, to the same samples, with a memory of the block before.
-            resampler = resampler or soxr.ResampleStream(file_rate, sample_rate, 1, quality="HQ")
-            yield resampler.resample_chunk(block), sample_rate
-    _check(n_samples / file_rate, n_broken, peak, path.name)
-    if resampler:
-        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True), sample_rate
-
-
-def _decode(path):
-    """Yields a file as mono blocks with its rate, of a damaged file what precedes the damage.
-
-    FFmpeg decodes to the same samples as libsndfile, whose Python package reads MP3 wrongly when
-    it is read in blocks (soundfile 0.14), and knows more formats.
-    """
-    n_samples, damaged = 0, False
-    try:
-        with av.open(str(path)) as container:
-            rate = container.streams.audio[0].rate
-            resampler = av.AudioResampler(format="fltp", rate=rate)
-            for frame in container.decode(audio=0):
-                # Mixed here: FFmpeg's own mix of two equal channels is 3 dB louder than each.
-                for block in resampler.resample(frame):
-                    n_samples += block.samples
-                    yield block.to_ndarray().mean(axis=0), rate
-    except (av.FFmpegError, IndexError):  # IndexError: no audio stream
-        damaged = True
-    if not n_samples:
-        raise InputError(
-            f"{path.name} is not a sound file, is empty, or is damaged from the start: export it "
-            "again as WAV."
-        )
-    if damaged:
+def _warn_of_folder(error):
+    if not isinstance(error, FileNotFoundError):
         warnings.warn(
-            f"{path.name} is damaged after {n_samples / rate:.1f} s: what comes before is used.",
+            f"The folder {error.filename} is passed over: it cannot be read ({error.strerror}).",
+            InputWarning,
             stacklevel=2,
         )
 
 
-def _check(seconds, n_broken, peak, name):
-    """Says in one sentence why decoded audio is no use, if so."""
-    if seconds < MIN_SECONDS:
+class _ChannelsCancel(Exception):
+    """The mix of a file's channels is much softer than the loudest of them."""
+
+    def __init__(self, loudest: int):
+        super().__init__()
+        self.loudest = loudest
+
+
+def _read(path, sample_rate, max_seconds, join):
+    """A file's audio, of which `join` joins the blocks, and its rate."""
+    try:
+        return _read_channel(path, sample_rate, max_seconds, join)
+    except _ChannelsCancel as found:
+        return _read_channel(path, sample_rate, max_seconds, join, found.loudest)
+
+
+def _read_channel(path, sample_rate, max_seconds, join, channel=None):
+    with decoding.opened(path) as (file_rate, blocks):
+        blocks = _checked(blocks, file_rate, max_seconds, path.name, channel)
+        if sample_rate not in (None, file_rate):
+            blocks = resample_blocks(blocks, file_rate, sample_rate)
+        audio = join(blocks)
+    shift = offset(audio)
+    if shift:
+        audio -= shift
+    peak = max(audio.max(), -audio.min())
+    if peak > 1.0:
+        audio /= peak
+    return audio, sample_rate or file_rate
+
+
+def _checked(blocks, rate, max_seconds, name, channel):
+    """Yields one channel of blocks [n_samples, n_channels], or their mix, and checks the whole."""
+    n_samples = n_broken = 0
+    lowest, highest = np.inf, -np.inf
+    levels = _Levels()
+    for block in blocks:
+        mono = block.mean(axis=1) if channel is None else np.ascontiguousarray(block[:, channel])
+        n_samples += len(mono)
+        if n_samples > max_seconds * rate:
+            raise InputError(
+                f"{name} is longer than {max_seconds / 60:g} minutes: cut it into shorter pieces."
+            )
+        n_broken += np.count_nonzero(~np.isfinite(mono))
+        lowest, highest = min(lowest, mono.min()), max(highest, mono.max())
+        levels.add(np.column_stack([block, mono]))
+        yield mono
+    if n_samples < MIN_SECONDS * rate:
         raise InputError(
-            f"{name} holds {seconds:.2f} s of sound: choose one of at least {MIN_SECONDS} s."
+            f"{name} holds {n_samples / rate:.2f} s of sound: choose one of at least "
+            f"{MIN_SECONDS} s."
         )
     if n_broken:
         raise InputError(
             f"{name} has {n_broken} samples that are not numbers: export it again from the program "
             "that made it."
         )
-    if peak < SILENCE_PEAK:
+    *channels, mix = levels.powers
+    if channel is None and mix < LEAST_MIXED * max(channels):
+        raise _ChannelsCancel(int(np.argmax(channels)))
+    if (highest - lowest) / 2 < SILENCE_PEAK:
         raise InputError(f"{name} is silent: check the microphone, or choose another file.")
+
+
+class _Levels:
+    """The power of signals that come block by block [n_samples, n_signals], without offsets."""
+
+    def __init__(self):
+        self._n = self._sum = self._squares = 0
+
+    def add(self, block):
+        self._n += len(block)
+        self._sum += block.sum(axis=0, dtype=np.float64)
+        self._squares += np.square(block, dtype=np.float64).sum(axis=0)
+
+    @property
+    def powers(self):
+        return self._squares / self._n - (self._sum / self._n) ** 2
