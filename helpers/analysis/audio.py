@@ -18,7 +18,7 @@ import soxr
 from helpers.analysis import decoding
 from helpers.config import MAX_SECONDS
 from helpers.errors import InputError, InputWarning
-from helpers.files import replacing
+from helpers.files import explaining, replacing
 
 EXTENSIONS = tuple(
     ".wav .flac .mp3 .ogg .m4a .opus .aac .aif .aiff .aifc .amr .ape .au .caf .m4b .mka .mp2 .oga "
@@ -121,7 +121,10 @@ def on_disk(blocks: Iterable[np.ndarray]) -> np.memmap:
 
     It is written like any file, not through the array: a full disk would end the process there.
     """
-    with tempfile.TemporaryFile() as file:
+    with (
+        explaining("The sound cannot be kept in the temporary folder (TMPDIR)"),
+        tempfile.TemporaryFile() as file,
+    ):
         for block in blocks:
             file.write(block.astype(np.float32, copy=False).tobytes())
         file.flush()

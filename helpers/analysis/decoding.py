@@ -16,6 +16,7 @@ import av
 import numpy as np
 
 from helpers.errors import InputError, InputWarning
+from helpers.files import explaining
 
 # FFmpeg gets an open file, so that a name such as "10:30.wav" is not taken for a protocol, and may
 # open nothing else: a playlist that is named .wav would play other files.
@@ -40,16 +41,16 @@ def opened(path: Path) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
         may be found when its blocks are taken.
     """
     with contextlib.ExitStack() as stack:
-        try:
+        with explaining(f"{path} cannot be read"):
             file = stack.enter_context(_open_file(path))
             stated = _Stated(file)
-            container = stack.enter_context(av.open(_Source(file), options=ALONE))
-            stream = container.streams.audio[0]
-            rate = stream.rate
-        except (av.FFmpegError, AttributeError, IndexError):  # the last: a film without sound
-            raise _no_sound(path) from None
-        except OSError as error:
-            raise _unreadable(path, error) from None
+            try:
+                source = av.open(_Source(file), options=ALONE, metadata_errors="replace")
+                container = stack.enter_context(source)
+                stream = container.streams.audio[0]
+                rate = stream.rate
+            except (av.FFmpegError, AttributeError, IndexError):  # the last: a film without sound
+                raise _no_sound(path) from None
         stated.add(container, stream)
         yield rate, _blocks(path, container, stream, stated)
 
@@ -58,15 +59,14 @@ def _blocks(path, container, stream, stated):
     n_samples, damaged, rate = 0, False, stream.rate
     # Packed samples: PyAV's array of eight or more planes is a segmentation fault.
     resampler = av.AudioResampler(format="flt", rate=rate)
-    try:
-        for frame in container.decode(stream):
-            for block in resampler.resample(frame):
-                n_samples += block.samples
-                yield block.to_ndarray().reshape(-1, block.layout.nb_channels)
-    except (av.FFmpegError, ValueError):  # the latter: it goes on with other channels or rates
-        damaged = True
-    except OSError as error:
-        raise _unreadable(path, error) from None
+    with explaining(f"{path} cannot be read"):
+        try:
+            for frame in container.decode(stream):
+                for block in resampler.resample(frame):
+                    n_samples += block.samples
+                    yield block.to_ndarray().reshape(-1, block.layout.nb_channels)
+        except (av.FFmpegError, ValueError):  # the latter: it goes on with other channels or rates
+            damaged = True
     if not n_samples:
         raise _no_sound(path)
     stated.warn_if_more(path, n_samples / rate, damaged)
@@ -141,12 +141,6 @@ def _open_file(path):
     if not stat.S_ISREG(kind):  # a pipe, which would keep us waiting for its other end
         raise InputError(f"{path} is not an ordinary file: choose a sound file.")
     return open(path, "rb")
-
-
-def _unreadable(path, error):
-    return InputError(
-        f"{path} cannot be read ({error.strerror}): check its name, your permissions and the disk."
-    )
 
 
 def _no_sound(path):

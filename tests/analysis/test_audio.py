@@ -1,9 +1,11 @@
 """Every kind of file is read right, or refused in one sentence. Oracles: closed forms."""
 
 import contextlib
+import errno
 import io
 import os
 import re
+import tempfile
 import warnings
 
 import av
@@ -202,7 +204,7 @@ def test_what_cannot_be_read_is_not_called_no_sound_file(tmp_path, refused, monk
     os.mkfifo(tmp_path / "pipe.wav")
     with refused("pipe.wav is not an ordinary file"):  # and does not wait for a writer
         sound.load(tmp_path / "pipe.wav")
-    with pytest.raises(InputError, match="name too long"):
+    with pytest.raises(InputError, match="name.*cannot be read|cannot be read.*name"):
         sound.load(tmp_path / f"{64 * 'long'}.wav")
     with refused("There is no file"):
         sound.load("null\0byte.wav")
@@ -212,7 +214,7 @@ def test_what_cannot_be_read_is_not_called_no_sound_file(tmp_path, refused, monk
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("builtins.open", refuse)
-    with refused("take.wav cannot be read .*ermission"):
+    with refused("take.wav cannot be read: permission"):
         sound.load(tmp_path / "take.wav")
 
 
@@ -226,7 +228,7 @@ def test_a_disk_that_fails_is_not_called_damage(tmp_path, refused, monkeypatch):
             return super().read(size)
 
     monkeypatch.setattr("builtins.open", lambda path, mode: Failing(io.FileIO(path)))
-    with refused("take.wav cannot be read .*nput/output"):
+    with refused("take.wav cannot be read: "):
         sound.load(tmp_path / "take.wav")
 
 
@@ -445,6 +447,18 @@ def test_block_by_block_is_resampled_as_at_once(tmp_path):
     np.testing.assert_allclose(read, wanted, atol=1e-6)
 
 
+def test_a_full_temporary_folder_is_told(tmp_path, refused, monkeypatch):
+    soundfile.write(tmp_path / "take.wav", sine(), SAMPLE_RATE)
+
+    class Full(io.BytesIO):
+        def write(self, content):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", Full)
+    with refused("temporary folder.*: the disk is full"):
+        sound.load_to_disk(tmp_path / "take.wav")
+
+
 @pytest.mark.parametrize("name", ["mute.wav", "text.wav", "nowhere.wav"])
 def test_what_is_no_use_is_not_loaded_to_disk(tmp_path, refused, name):
     soundfile.write(tmp_path / "mute.wav", 0 * sine(), SAMPLE_RATE)
@@ -480,17 +494,17 @@ def test_saving_clips_instead_of_wrapping(tmp_path):
     np.testing.assert_allclose(read, np.clip(3.0 * sine(), -1, 1), atol=2 / 32768)
 
 
-def test_an_error_while_saving_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+def test_an_error_while_saving_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch, refused):
     path = tmp_path / "take.wav"
     sound.save(path, sine(), SAMPLE_RATE)
     before = path.read_bytes()
 
     def write_half(file, audio, write=soundfile.SoundFile.write):
         write(file, audio[: len(audio) // 2])
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(soundfile.SoundFile, "write", write_half)
-    with pytest.raises(OSError, match="No space left"):
+    with refused("take.wav cannot be written: the disk is full"):
         sound.save(path, 0.1 * sine(), SAMPLE_RATE)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

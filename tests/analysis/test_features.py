@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import hashlib
 
 import numpy as np
@@ -282,17 +283,17 @@ def test_other_endings_are_refused(found, tmp_path, refused):
     assert not any(tmp_path.iterdir())
 
 
-def test_an_error_while_saving_leaves_the_old_file(found, tmp_path, monkeypatch):
+def test_an_error_while_saving_leaves_the_old_file(found, tmp_path, monkeypatch, refused):
     path = tmp_path / "take.npz"
     features.save(found, path)
     before = path.read_bytes()
 
     def write_half(path, **arrays):
         path.write_bytes(b"half")
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", write_half)
-    with pytest.raises(OSError, match="No space left"):
+    with refused("take.npz cannot be written: the disk is full"):
         features.save(found, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
