@@ -189,11 +189,11 @@ def test_sounds_play_the_melody(path):
     assert np.abs(audio).max() < 0.9
     level_db = 20 * np.log10(np.sqrt(np.mean(audio**2)))
     assert -21 < level_db < -15
-    seconds = 6
+    seconds = 3
     f0_hz, _, _ = librosa.pyin(
         audio[: seconds * sample_rate],
         sr=sample_rate,
-        fmin=100,
+        fmin=150,
         fmax=1600,
         frame_length=1024,
         hop_length=sample_rate // config.FRAME_RATE,
