@@ -1,5 +1,6 @@
 import contextlib
 import os
+import shutil
 
 import gin
 import pytest
@@ -40,3 +41,21 @@ def refused():
 def nothing_is_built(monkeypatch):
     """Fails a test that comes as far as giving a configuration to gin."""
     monkeypatch.setattr(gin, "parse_config", lambda *_: pytest.fail("built"))
+
+
+@pytest.fixture(scope="session")
+def saved_tiny(tmp_path_factory):
+    """A saved bundle, not to be changed."""
+    import tiny_instrument  # slow: TensorFlow, which many tests do without
+
+    from helpers.instruments import bundles
+
+    folder = tmp_path_factory.mktemp("saved") / "tiny"
+    bundles.save(tiny_instrument.build(), folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_bundle(saved_tiny, tmp_path):
+    """A copy of the saved bundle, to be spoilt."""
+    return shutil.copytree(saved_tiny, tmp_path / "tiny")

@@ -40,3 +40,9 @@ def play(instrument, n_frames=50):
     return instrument.play(
         np.geomspace(200.0, 900.0, n_frames), np.linspace(-60.0, -10.0, n_frames)
     )
+
+
+def set_in(bundle, *lines):
+    """Adds lines to the configuration of a bundle."""
+    with open(bundle / "operative_config.gin", "a") as config:
+        config.write("".join(f"\n{line}\n" for line in lines))

@@ -1,8 +1,10 @@
-"""Models by name, and to and from disk as bundles.
+"""Models to and from disk as bundles.
 
-A bundle is a folder, or a zip of it, with `operative_config.gin`, `weights.h5`,
+A bundle is a folder, or a zip of it, with `operative_config.gin`, `weights.safetensors`,
 `statistics.json` (what the training data played) and `model_card.json` (what it is, from what,
-by whom, how good). Those of Google's notebooks are loaded too (`google_bundle`).
+by whom, how good). Bundles from before, with `weights.h5`, and those of Google's notebooks
+(`google_bundle`) are loaded too. A bundle may come from anywhere: all of it is checked before
+anything of it is used.
 """
 
 import contextlib
@@ -14,12 +16,24 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from helpers.errors import InputError
 from helpers.files import replacing, replacing_folder
-from helpers.instruments import configurations, google_bundle, untrusted
+from helpers.instruments import (
+    configurations,
+    gin_settings,
+    google_bundle,
+    schema,
+    untrusted,
+    weights,
+)
 from helpers.instruments import instrument as instruments
 from helpers.instruments.instrument import Instrument
-from helpers.instruments.untrusted import FILES
+from helpers.instruments.untrusted import or_refuse
+
+CONFIGURATION, STATISTICS, CARD = "operative_config.gin", "statistics.json", "model_card.json"
+FILES = (CONFIGURATION, weights.FILE, STATISTICS, CARD)
 
 
 @dataclass(frozen=True)
@@ -39,19 +53,23 @@ class Listed:
     problem: str = ""
 
 
-def save(instrument, folder):
-    """Writes the instrument's bundle; a bundle that was there before is replaced whole."""
-    with replacing_folder(folder, FILES) as unfinished:
-        (unfinished / "operative_config.gin").write_text(instrument.config, encoding="utf-8")
-        instrument.network.save_weights(unfinished / "weights.h5")
-        for name, content in (
-            ("statistics", instrument.statistics),
-            ("model_card", instrument.card),
-        ):
-            (unfinished / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+def save(instrument: Instrument, folder: Path | str) -> None:
+    """Writes the instrument's bundle; a bundle that was there before is replaced whole.
+
+    Raises:
+      InputError: The statistics or the card hold what a bundle may not, such as NaN.
+    """
+    statistics, card = _json(instrument.statistics, "statistics"), _json(instrument.card, "card")
+    schema.read_statistics(statistics, "The instrument's statistics")
+    schema.read_card(card, "The instrument's card")
+    with replacing_folder(folder, (*FILES, weights.FORMER_FILE)) as unfinished:
+        (unfinished / CONFIGURATION).write_text(instrument.config, encoding="utf-8")
+        weights.save(instrument.network, unfinished / weights.FILE)
+        (unfinished / STATISTICS).write_text(statistics, encoding="utf-8")
+        (unfinished / CARD).write_text(card, encoding="utf-8")
 
 
-def load(path, feature_profile=None):
+def load(path: Path | str, feature_profile: str | None = None) -> Instrument:
     """Loads an instrument from a bundle's folder or zip, Google's or ours, to play in float32.
 
     Args:
@@ -61,6 +79,13 @@ def load(path, feature_profile=None):
 
     Raises:
       InputError: It is no bundle, it is damaged, or it names or takes more than it may.
+
+    >>> import numpy as np
+    >>> from helpers import config
+    >>> violin = load(config.CHECKPOINTS / "violin")
+    >>> audio = violin.play(f0_hz=np.full(125, 440.0), loudness_db=np.full(125, -10.0))
+    >>> audio.shape, violin.sample_rate
+    ((16000,), 16000)
     """
     path = Path(path)
     with _unpacked(path) as folder:
@@ -69,7 +94,7 @@ def load(path, feature_profile=None):
         if _is_googles(folder):
             google_bundle.load_weights(loaded.network, folder, path.name)
         else:
-            untrusted.load_weights(loaded.network, folder / "weights.h5", path.name)
+            weights.load(loaded.network, folder, path.name)
     for rate in ("sample_rate", "frame_rate"):
         if statistics.get(rate, getattr(loaded, rate)) != getattr(loaded, rate):
             raise InputError(
@@ -80,8 +105,8 @@ def load(path, feature_profile=None):
     return loaded
 
 
-def listing(*folders):
-    """The bundles in folders, each a folder or a zip, by name: a list of `Listed`.
+def listing(*folders: Path | str) -> list[Listed]:
+    """The bundles in folders, each a folder or a zip, by name.
 
     No network is built. A damaged bundle is named beside the others. A zip beside its folder is
     not listed again.
@@ -90,28 +115,28 @@ def listing(*folders):
     return [listed(path) for path in paths if _looks_like_a_bundle(path)]
 
 
-def listed(path):
-    """What `listing` says of one bundle."""
+def listed(path: Path) -> Listed:
+    """Reads what there is to know of one bundle, or what is wrong with it."""
     try:
         with _unpacked(path) as folder:
             config, _, card = _read(folder, path.name)
-            untrusted.check_config(config, f"The configuration of {path.name}")
+            gin_settings.check_config(config, f"The configuration of {path.name}")
             if _is_googles(folder):
                 google_bundle.check_weights(folder, path.name)
             else:
-                untrusted.check_weights(folder / "weights.h5", path.name)
+                weights.check(folder, path.name)
     except InputError as error:
         return Listed(path, path.stem, None, str(error))
-    return Listed(path, str(card.get("name", path.stem)), card)
+    return Listed(path, card.get("name") or path.stem, card)
 
 
-def pack(folder):
+def pack(folder: Path | str) -> Path:
     """Zips a bundle's folder beside it, for download, and returns the zip's path."""
     folder = Path(folder)
     target = folder.with_name(f"{folder.name}.zip")
     with replacing(target) as unfinished:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in FILES:
+            for name in _files_of_a_bundle(path.name for path in folder.iterdir()):
                 archive.write(folder / name, f"{folder.name}/{name}")
     return target
 
@@ -131,7 +156,7 @@ def card(
       name: The instrument's name.
       instrument: The trained `Instrument`, its `statistics` set.
       steps: Training steps taken.
-      heldout: Metrics on held-out examples, from `metrics.resynthesis`.
+      heldout: Metrics on held-out examples, from `metrics.resynthesis`; NaN becomes None.
       credit: Who made the recordings; several are separated by "; ".
       licence: Of the recordings; several are separated by ", ".
       fine_tuned_from: Cards of the instruments that the training began with. Their credits and
@@ -153,7 +178,10 @@ def card(
         },
         "fine_tuned_from": [other["name"] for other in earlier if "name" in other],
         "steps": steps,
-        "heldout": {metric: round(value, 4) for metric, value in heldout.items()},
+        "heldout": {
+            metric: round(value, 4) if np.isfinite(value) else None
+            for metric, value in heldout.items()
+        },
         "versions": {name: version(name) for name in ("tensorflow", "tf-keras", "ddsp", "numpy")},
     }
 
@@ -184,31 +212,43 @@ def _each_once(lists, separator):
 def _looks_like_a_bundle(path):
     if path.suffix == ".zip":
         return not path.with_suffix("").is_dir()
-    if not path.is_dir():
-        return False
-    names = {inside.name for inside in path.iterdir()} - {"statistics.json"}  # datasets have one
-    return bool(_files_of_a_bundle(names))
+    try:
+        names = {inside.name for inside in path.iterdir()} if path.is_dir() else set()
+    except OSError:  # a folder that cannot be read: `listed` gives the reason
+        return True
+    return bool(_files_of_a_bundle(names - {STATISTICS}))  # datasets have one too
 
 
 def _files_of_a_bundle(names):
     """Of the names of files those that a bundle is made of."""
-    return set(FILES) & names or google_bundle.newest_files(names)
+    names = set(names)
+    ours = {*FILES, weights.FORMER_FILE} & names
+    if weights.FILE in ours:
+        ours.discard(weights.FORMER_FILE)
+    return ours or google_bundle.newest_files(names)
 
 
 def _is_googles(folder):
     names = {path.name for path in folder.iterdir()}
-    return not set(FILES) & names and bool(google_bundle.newest_files(names))
+    return not {*FILES, weights.FORMER_FILE} & names and bool(google_bundle.newest_files(names))
 
 
 @contextlib.contextmanager
 def _unpacked(path):
-    """A bundle's folder, which for a zip is there only meanwhile."""
-    if not path.is_file():
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        untrusted.unpack(path, folder, _files_of_a_bundle)
-        yield Path(folder)
+    """A bundle's folder, which for a zip is there only meanwhile; errors as sentences."""
+    try:
+        with or_refuse(f"{path.name} is damaged: take another copy."):
+            if not path.is_file():
+                yield path
+                return
+            with tempfile.TemporaryDirectory() as folder:
+                untrusted.unpack(path, folder, _files_of_a_bundle)
+                yield Path(folder)
+    except OSError as error:
+        reason = error.strerror or "no reason is given"
+        raise InputError(
+            f"{path.name} cannot be read ({reason}): see to the file, or take another copy."
+        ) from error
 
 
 def _read(folder, name, feature_profile=None):
@@ -220,4 +260,21 @@ def _read(folder, name, feature_profile=None):
         return "\n".join([configurations.gin_text("ddsp.gin"), *changes]), statistics, card
     if feature_profile:
         raise InputError(f"{name} names its feature profile itself: load it without one.")
-    return untrusted.read_texts(folder, name)
+    has_former = (folder / weights.FORMER_FILE).is_file()
+    for file in FILES:
+        if not (folder / file).is_file() and not (file == weights.FILE and has_former):
+            raise InputError(f"{name} is no instrument: {file} is missing from it.")
+    config, statistics, card = (
+        untrusted.read_text(folder / file, name) for file in (CONFIGURATION, STATISTICS, CARD)
+    )
+    return (
+        config,
+        schema.read_statistics(statistics, f"{STATISTICS} of {name}"),
+        schema.read_card(card, f"{CARD} of {name}"),
+    )
+
+
+def _json(content, what):
+    """Statistics or a card as text."""
+    with or_refuse(f"The instrument's {what} has numbers that are none, or objects: correct it."):
+        return json.dumps(content, indent=2, allow_nan=False) + "\n"

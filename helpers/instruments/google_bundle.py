@@ -6,16 +6,20 @@ this project's own; the pickle can make nothing but arrays; of the checkpoint on
 the network are read, all of them.
 """
 
-import io
-import pickle
+import json
 import re
+import reprlib
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
 from helpers.analysis import features
 from helpers.config import SAMPLE_RATE
 from helpers.errors import InputError
-from helpers.instruments import untrusted
+from helpers.instruments import gin_settings, google_pickle, schema, untrusted, weights
+from helpers.instruments.gin_settings import shown
+from helpers.instruments.google_checkpoint import Checkpoint
 from helpers.instruments.untrusted import or_refuse
 from helpers.tensorflow_import import tf
 
@@ -96,14 +100,16 @@ GUESSED_PITCH_MIDI = {"low": 54.0, "mean": 66.0, "high": 78.0}
 GUESSED_LOUDNESS_DB = {features.PROFILE: (-35.0, 0.0), features.PROFILE_BEFORE: (-75.0, -40.0)}
 
 
-def newest_files(names):
+def newest_files(names: Iterable[str]) -> set[str]:
     """Of the names of files those of Google's newest checkpoint; none where it is not theirs."""
     names = set(names)
     chosen = _newest(CONFIG, names) | _newest(CHECKPOINT, names)
     return chosen | ({STATISTICS} & set(names) if chosen else set())
 
 
-def read(folder, name, feature_profile=None):
+def read(
+    folder: Path, name: str, feature_profile: str | None = None
+) -> tuple[list[str], dict, dict]:
     """Reads all but the weights.
 
     Args:
@@ -121,7 +127,7 @@ def read(folder, name, feature_profile=None):
     for needed in ("operative_config-0.gin", "ckpt-1.index", "ckpt-1.data-00000-of-00001"):
         if not any(re.sub(r"\d+", "", file) == re.sub(r"\d+", "", needed) for file in chosen):
             raise InputError(f"{name} is no instrument: a file like {needed} is missing from it.")
-    (config,) = (file for file in chosen if CONFIG.fullmatch(file))
+    config = min(file for file in chosen if CONFIG.fullmatch(file))
     settings = _settings(untrusted.read_text(folder / config, name), name)
     with or_refuse(f"The configuration of {name} is not as ddsp writes it: take another copy."):
         lines, hop_size = _translated(settings, name)
@@ -135,7 +141,7 @@ def read(folder, name, feature_profile=None):
     about = {"feature_profile": feature_profile, **rates}
     statistics = {**about, **_statistics(folder / STATISTICS, name, feature_profile)}
     card = {
-        "name": name.removesuffix(".zip"),
+        "name": name.removesuffix(".zip").encode("utf-8", "replace").decode(),
         **about,
         "training_data": {"files": None, "examples": None, "credit": "", "licence": ""},
         "steps": int(CHECKPOINT.fullmatch(_index(folder))[1]),
@@ -148,10 +154,11 @@ def read(folder, name, feature_profile=None):
             f"{name} has no {STATISTICS}: its register and loudness are guessed, so set the "
             "octaves and the loudness by ear."
         )
+    card = schema.read_card(json.dumps(card), f"What there is to know of {name}")
     return [*lines, f"ScaleFeatures.loudness_range_db = {range_db}"], statistics, card
 
 
-def load_weights(network, folder, name):
+def load_weights(network: tf.keras.Model, folder: Path, name: str) -> None:
     """Loads the weights, all of the network's and no others, from Google's newest checkpoint.
 
     Raises:
@@ -160,24 +167,21 @@ def load_weights(network, folder, name):
     with or_refuse(
         f"The weights of {name} do not fit its configuration or are damaged: take another copy."
     ):
-        prefix = str(folder / _index(folder).removesuffix(".index"))
-        stored = check_weights(folder, name)
-        if stored != sorted((tuple(w.shape), w.dtype.as_numpy_dtype) for w in network.weights):
-            raise ValueError("not the network's weights")
-        status = tf.train.Checkpoint(model=network).read(prefix)
-        status.assert_existing_objects_matched().expect_partial()
+        weights.set_in(network, _checkpoint(folder, name).arrays(network))
 
 
-def check_weights(folder, name):
-    """Refuses a checkpoint that cannot be opened; returns the shapes and types of its weights."""
+def check_weights(folder: Path, name: str) -> None:
+    """Refuses a checkpoint that is damaged, as far as can be seen without its network.
+
+    Raises:
+      InputError: It is damaged.
+    """
     with or_refuse(f"The weights of {name} are damaged: take another copy."):
-        reader = tf.train.load_checkpoint(str(folder / _index(folder).removesuffix(".index")))
-        types = reader.get_variable_to_dtype_map()
-        return sorted(
-            (tuple(shape), types[key].as_numpy_dtype)
-            for key, shape in reader.get_variable_to_shape_map().items()
-            if key.startswith("model/") and "/.OPTIMIZER_SLOT/" not in key
-        )
+        _checkpoint(folder, name).shapes()
+
+
+def _checkpoint(folder, name):
+    return Checkpoint(folder / _index(folder), name)
 
 
 def _newest(pattern, names):
@@ -197,7 +201,7 @@ def _settings(text, name):
     name = f"The configuration of {name}"
     found, macros = {}, {}
     with or_refuse(f"{name} is not written as gin is: take a copy that nobody has edited."):
-        for scope, selector, argument, value, _ in untrusted.statements(text, name, IMPORTED):
+        for scope, selector, argument, value, _ in gin_settings.statements(text, name, IMPORTED):
             value = _plain(value, macros, name)
             if not argument and not scope:
                 macros[selector] = value
@@ -206,12 +210,12 @@ def _settings(text, name):
             setting = f"{chosen}.{argument}"
             if scope or (setting not in MODEL and chosen not in TRAINING):
                 raise InputError(
-                    f"{name} sets {selector}.{argument}, which Google's notebooks do not: refused."
+                    f"{name} sets {shown(setting)}, which Google's notebooks do not: refused."
                 )
             if MODEL.get(setting, ANY) not in (ANY, value):
                 raise InputError(
-                    f"{name} has {setting} = {value}, which only ddsp itself plays: choose a model "
-                    "made by solo_instrument.gin at 16 kHz."
+                    f"{name} has {setting} = {reprlib.repr(value)}, which only ddsp itself plays: "
+                    "choose a model made by solo_instrument.gin at 16 kHz."
                 )
             found[setting] = value
     return {setting: value for setting, value in found.items() if setting in MODEL}
@@ -219,13 +223,17 @@ def _settings(text, name):
 
 def _plain(value, macros, name):
     """A value with its macros put in, and what it names as texts: nothing is called."""
-    if isinstance(value, untrusted.Macro):
+    if isinstance(value, gin_settings.Macro):
         if value not in macros:
-            raise InputError(f"{name} has a macro {value} that it does not set before: refused.")
+            raise InputError(
+                f"{name} has a macro {shown(value)} that it does not set before: refused."
+            )
         return macros[value]
-    if isinstance(value, untrusted.Reference):
+    if isinstance(value, gin_settings.Reference):
         if _ddsp_name(value) not in NAMED:
-            raise InputError(f"{name} names {value}, which Google's notebooks do not: refused.")
+            raise InputError(
+                f"{name} names {shown(value)}, which Google's notebooks do not: refused."
+            )
         return _ddsp_name(value)
     if isinstance(value, str):
         return value.replace("additive", "harmonic")  # before 1.0
@@ -235,7 +243,7 @@ def _plain(value, macros, name):
 
 
 def _ddsp_name(selector):
-    name = untrusted.without_module(selector)
+    name = gin_settings.without_module(selector)
     return RENAMED.get(name, name)
 
 
@@ -276,19 +284,21 @@ def _translated(settings, name):
     }
     if ROOM in dag:
         values["reverb_length"] = settings["Reverb.reverb_length"]
-    if sorted(values["GruDecoder.input_keys"]) != ["f0_scaled", "ld_scaled"] or any(
-        type(value) is not int
-        for setting, value in values.items()
-        if setting not in ("GruDecoder.input_keys", "FramewiseNoise.initial_bias")
-    ):
-        raise ValueError("no numbers, or other inputs")
+    if sorted(values["GruDecoder.input_keys"]) != ["f0_scaled", "ld_scaled"]:
+        raise ValueError("other inputs")
+    for setting, value in values.items():
+        limits = gin_settings.NUMBERS.get(setting.split(".")[-1])
+        if limits and value not in limits:
+            raise InputError(
+                f"The configuration of {name} has {setting} beyond {limits}: choose another model."
+            )
     lines = [f"{setting} = {value!r}" for setting, value in values.items()]
     return lines if ROOM in dag else [*lines, WITHOUT_A_ROOM], hop_size
 
 
 def _statistics(path, name, feature_profile):
     """What the training data played, in the terms of `dataset`."""
-    if not path.is_file():
+    if not path.exists():
         levels_db = np.linspace(*GUESSED_LOUDNESS_DB[feature_profile], 101)
         return {
             "pitch_midi": GUESSED_PITCH_MIDI,
@@ -298,10 +308,9 @@ def _statistics(path, name, feature_profile):
         f"{STATISTICS} of {name} is damaged, or holds more than numbers: refused; without it the "
         "instrument plays too."
     ):
-        if path.stat().st_size > untrusted.MAX_TEXT_BYTES:
-            raise ValueError("too large")
-        stored = _Numbers(io.BytesIO(path.read_bytes())).load()
-        levels_db = np.ravel(stored["quantile_transform"].state["quantiles_"]).astype(float)
+        untrusted.check_file(path, name, untrusted.MAX_TEXT_BYTES)
+        stored = google_pickle.read(path.read_bytes())
+        levels_db = stored["quantile_transform"].state["quantiles_"].numbers().astype(float)
         shares = np.linspace(0.0, 1.0, len(levels_db))
         levels_db = np.interp(np.linspace(0.0, 1.0, 101), shares, levels_db)
         pitch_midi = {"mean": float(stored.get("mean_pitch_note", stored["mean_pitch"]))}
@@ -310,40 +319,4 @@ def _statistics(path, name, feature_profile):
             if stored_key in stored:
                 pitch_midi[key] = float(stored[stored_key])
         statistics = {"pitch_midi": pitch_midi, "loudness_db_percentiles": levels_db.tolist()}
-        untrusted.check_statistics(statistics)
-        return statistics
-
-
-class _Inert:
-    """Stands for an object of another library: holds what it was pickled with, does nothing."""
-
-    def __init__(self, *_):
-        self.state = {}
-
-    def __setstate__(self, state):
-        self.state = state
-
-
-class _Numbers(pickle.Unpickler):
-    """Reads a pickle that may name arrays, numbers, and ddsp's or sklearn's quantiles."""
-
-    NUMPY = {
-        "_reconstruct": np.zeros(1).__reduce__()[0],
-        "scalar": np.float64(0).__reduce__()[0],
-        "ndarray": np.ndarray,
-        "dtype": np.dtype,
-    }
-    NUMPY_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
-    INERT = re.compile(
-        r"(ddsp|sklearn)\.[\w.]+ QuantileTransformer"
-        r"|numpy\.random\.\w+ (__randomstate_ctor|__bit_generator_ctor|MT19937)"
-        r"|numpy\.random\.bit_generator (__pyx_unpickle_SeedSequence|SeedSequence)"
-    )
-
-    def find_class(self, module, name):
-        """What a name in the pickle stands for; nothing is imported."""
-        if module in self.NUMPY_MODULES and name in self.NUMPY:
-            return self.NUMPY[name]
-        if self.INERT.fullmatch(f"{module} {name}"):
-            return _Inert
-        raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
+        return schema.read_statistics(json.dumps(statistics), f"{STATISTICS} of {name}")

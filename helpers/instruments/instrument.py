@@ -1,7 +1,7 @@
 """Instruments: what a gin configuration describes, made into a network that plays curves.
 
-Beside `untrusted`, which reads configurations and calls nothing, this is the only module that
-speaks to gin.
+Beside `gin_settings`, which reads configurations and calls nothing, this is the only module that
+uses gin.
 """
 
 import functools
@@ -13,7 +13,7 @@ import numpy as np
 
 from helpers.config import SAMPLE_RATE
 from helpers.errors import InputError
-from helpers.instruments import untrusted
+from helpers.instruments import gin_settings
 from helpers.synthesis import encoders, losses, networks, synths, wavernn  # noqa: F401  for gin
 from helpers.synthesis.ddsp_import import ddsp
 from helpers.synthesis.xla import compiled
@@ -206,7 +206,7 @@ class Instrument:
 
 
 def make(text, name="The configuration", sample_rate=None, precision="float32"):
-    """Makes the instrument that a gin configuration describes, after `untrusted.check_config`.
+    """Makes the instrument that a gin configuration describes, after `gin_settings.check_config`.
 
     Args:
       text: The configuration.
@@ -217,7 +217,7 @@ def make(text, name="The configuration", sample_rate=None, precision="float32"):
     Raises:
       InputError: It may not be what it is, or describes no instrument.
     """
-    untrusted.check_config(text, name)
+    gin_settings.check_config(text, name)
     try:
         gin.clear_config()
         with gin.unlock_config():

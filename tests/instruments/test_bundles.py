@@ -8,7 +8,7 @@ import pytest
 import tiny_instrument
 from tiny_instrument import STATISTICS, play
 
-from helpers.instruments import bundles, configurations, untrusted
+from helpers.instruments import bundles, configurations, gin_settings
 from helpers.instruments import instrument as instrument_module
 
 
@@ -75,13 +75,13 @@ def test_a_folder_of_other_things_is_not_replaced(instrument, tmp_path, refused)
 
 
 def test_a_crash_while_saving_leaves_the_old(instrument, saved, tmp_path, monkeypatch):
-    def crash(path):
+    def crash(network, path):
         path.write_bytes(b"half of the wei")
         raise OSError("disk full")
 
     bundle = shutil.copytree(saved, tmp_path / "tiny")
     before = contents(bundle)
-    monkeypatch.setattr(instrument.network, "save_weights", crash)
+    monkeypatch.setattr(bundles.weights, "save", crash)
     with pytest.raises(OSError, match="disk full"):
         bundles.save(instrument, bundle)
     assert contents(bundle) == before
@@ -111,8 +111,8 @@ def test_fine_tuning_keeps_the_credit_of_all_that_was_learned_from(instrument):
 
 def test_the_configurations_that_ship_are_allowed(instrument):
     for name in configurations.names():
-        untrusted.check_config(configurations.gin_text(f"{name}.gin"))
-    untrusted.check_config(instrument.config)
+        gin_settings.check_config(configurations.gin_text(f"{name}.gin"))
+    gin_settings.check_config(instrument.config)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_a_damaged_bundle_is_named_and_the_others_are_listed(saved, tmp_path, mo
     for name in ("cut", "flute", "lost", "violin"):
         shutil.copytree(saved, tmp_path / name)
     (tmp_path / "violin" / "model_card.json").write_text('{"name": "My violin"}')
-    weights = (tmp_path / "cut" / "weights.h5").read_bytes()
-    (tmp_path / "cut" / "weights.h5").write_bytes(weights[: len(weights) // 2])
+    weights = (tmp_path / "cut" / "weights.safetensors").read_bytes()
+    (tmp_path / "cut" / "weights.safetensors").write_bytes(weights[: len(weights) // 2])
     (tmp_path / "lost" / "statistics.json").unlink()
     bundles.pack(tmp_path / "flute")
     shutil.rmtree(tmp_path / "flute")

@@ -159,7 +159,7 @@ def test_the_statistics_are_those_of_the_pickle(saved):
 def test_without_statistics_it_plays_and_says_so(bundle):
     (bundle / "dataset_statistics.pkl").unlink()
     loaded = bundles.load(bundle)
-    untrusted.check_statistics(loaded.statistics)
+    assert len(loaded.statistics["loudness_db_percentiles"]) == 101
     assert "dataset_statistics.pkl" in loaded.card["warning"]
     assert np.abs(loaded.play(F0_HZ, LOUDNESS_DB)).max() > 0.01
 

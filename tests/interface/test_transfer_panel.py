@@ -27,7 +27,7 @@ def home(tmp_path_factory):
     for name in ("violin", "flute"):
         bundles.save(tiny_instrument.build(), home / "checkpoints" / name)
     bundles.save(tiny_instrument.build(), home / "checkpoints" / "broken")
-    (home / "checkpoints" / "broken" / "weights.h5").write_bytes(b"none")
+    (home / "checkpoints" / "broken" / "weights.safetensors").write_bytes(b"none")
     times_s = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     hiss = 0.01 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)
     for name, audio in (("tone", 0.3 * np.sin(2 * np.pi * 330 * times_s)), ("hiss", hiss)):
