@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.errors import InputError
-from helpers.files import replacing, replacing_folder
+from helpers.files import explaining, replacing, replacing_folder
 from helpers.instruments import (
     configurations,
     gin_settings,
@@ -236,19 +236,14 @@ def _is_googles(folder):
 @contextlib.contextmanager
 def _unpacked(path):
     """A bundle's folder, which for a zip is there only meanwhile; errors as sentences."""
-    try:
-        with or_refuse(f"{path.name} is damaged: take another copy."):
-            if not path.is_file():
-                yield path
-                return
-            with tempfile.TemporaryDirectory() as folder:
-                untrusted.unpack(path, folder, _files_of_a_bundle)
-                yield Path(folder)
-    except OSError as error:
-        reason = error.strerror or "no reason is given"
-        raise InputError(
-            f"{path.name} cannot be read ({reason}): see to the file, or take another copy."
-        ) from error
+    damaged = or_refuse(f"{path.name} is damaged: take another copy.")
+    with damaged, explaining(f"{path.name} cannot be read"):
+        if not path.is_file():
+            yield path
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            untrusted.unpack(path, folder, _files_of_a_bundle)
+            yield Path(folder)
 
 
 def _read(folder, name, feature_profile=None):
