@@ -10,6 +10,10 @@ class InputError(ValueError):
     who chose a broken file.
     """
 
+    def __init__(self, message: object = "") -> None:
+        """Takes the message; characters that no screen can show, as in damaged names, are spelt."""
+        super().__init__(str(message).encode("utf-8", "backslashreplace").decode("utf-8"))
+
     def _render_traceback_(self):  # the hook that IPython looks for on an exception
         return [f"⚠ {self}"]
 
@@ -17,7 +21,11 @@ class InputError(ValueError):
 class InputWarning(UserWarning):
     """What the user gave was used, but not all of it or not as it is; one sentence says how.
 
-    Notebooks and commands show the sentence alone, without the line of code that warns.
+    Notebooks and commands show the sentence alone, without the line of code that warns:
+
+    >>> print(warnings.formatwarning("take.wav is clipped.", InputWarning, "notebook.py", 7))
+    ⚠ take.wav is clipped.
+    <BLANKLINE>
     """
 
 

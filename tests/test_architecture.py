@@ -30,7 +30,7 @@ ROOMS = {
 # The modules at the top, which all rooms may import, and what these import of each other.
 TOP = {
     "__init__": {"errors"},
-    "command_line": {"errors"},
+    "command_line": {"errors", "files"},
     "config": set(),
     "errors": set(),
     "files": {"errors"},

@@ -1,7 +1,9 @@
 """What a command prints and returns, whatever happens in it."""
 
+import signal
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -46,14 +48,41 @@ def test_any_name_can_be_printed_anywhere(name):
     assert done.stdout.strip().isascii() and done.stdout.strip()
 
 
-def test_our_warnings_are_the_sentence_alone():
+@pytest.mark.parametrize("category", ["InputWarning", "RuntimeWarning"])
+def test_warnings_are_one_sentence(category):
     code = (
-        "import warnings; from helpers.errors import InputWarning\n"
-        "warnings.warn('Half of it is used.', InputWarning)\n"
-        "warnings.warn('of someone else')"
+        "import warnings\nfrom helpers import command_line\n"
+        "from helpers.errors import InputWarning\n"
+        f"command_line.run(warnings.warn, 'It is clipped.', {category})"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=config.ROOT, capture_output=True, encoding="utf-8")
-    ours, *others = done.stderr.splitlines()
-    assert ours == "⚠ Half of it is used."
-    assert "UserWarning: of someone else" in others[0]
+    assert done.stderr == "⚠ It is clipped.\n"
+
+
+def test_warnings_are_as_before_after_a_command():
+    before = warnings.formatwarning
+    run(lambda: 0)
+    assert warnings.formatwarning is before
+
+
+def test_the_systems_errors_are_one_sentence(capsys):
+    assert run(fails, PermissionError(13, "Permission denied")) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "permission is denied" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("room", ["evaluation", "training", "transfer"])
+def test_commands_can_be_stopped_from_the_first_moment_on(room):
+    """By Ctrl-C while TensorFlow is imported."""
+    code = (
+        "import os, runpy, signal, sys\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'tensorflow': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        f"runpy.run_module('helpers.{room}', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=config.ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "Stopped from the keyboard.\n")

@@ -21,8 +21,8 @@ import traitlets
 from tqdm.auto import tqdm
 
 from helpers import config
-from helpers.errors import InputError
-from helpers.files import replacing
+from helpers.errors import InputError, InputWarning
+from helpers.files import free_name, replacing
 
 SOURCES = ("auto", "local", "browser")
 SILENCE_PEAK = 10 ** (-60 / 20)  # below -60 dBFS nobody played: the microphone is muted
@@ -184,19 +184,17 @@ def _finish(audio, sample_rate):
 
 def _write(audio, sample_rate):
     """Writes a float WAV under a new name, which exists only once the file is whole."""
-    stem = time.strftime("recording_%Y%m%d_%H%M%S")
-    path, n_taken = config.RECORDINGS / f"{stem}.wav", 1
-    while path.exists():
-        n_taken += 1
-        path = config.RECORDINGS / f"{stem}_{n_taken}.wav"
-    with replacing(path) as partial:
-        soundfile.write(partial, audio, sample_rate, subtype="FLOAT", format="WAV")
+    path = free_name(config.RECORDINGS / time.strftime("recording_%Y%m%d_%H%M%S.wav"))
+    with replacing(path) as unfinished:
+        soundfile.write(unfinished, audio, sample_rate, subtype="FLOAT", format="WAV")
     return path
 
 
 def _warned(recording):
     if recording.warning:
-        warnings.warn(recording.warning, stacklevel=3)  # at the line that called record()
+        warnings.warn(
+            recording.warning, InputWarning, stacklevel=3
+        )  # at the line that called record()
     return recording
 
 
@@ -269,7 +267,9 @@ def _collect(blocks, n_samples, sample_rate):
                 raise _NoMicrophone(
                     f'{problem}: check that it is connected, or use source="browser".'
                 ) from None
-            warnings.warn(f"{problem}: only what it gave before is kept.", stacklevel=4)
+            warnings.warn(
+                f"{problem}: only what it gave before is kept.", InputWarning, stacklevel=4
+            )
     return np.concatenate(heard)
 
 

@@ -69,8 +69,8 @@ class _Chooser(ipywidgets.VBox):
     def _on_upload(self, name, content):
         try:
             self._take(Path(name).name, content)
-        except OSError as error:
-            self._say(f"{name} cannot be kept: {error.strerror}.")
+        except InputError as error:
+            self._say(str(error))
 
     def _record(self, _button):
         """Shows the browser's recorder."""

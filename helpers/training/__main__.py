@@ -2,6 +2,15 @@
 
 import sys
 
-from helpers.training.loop import main
+from helpers import command_line
 
-sys.exit(main())
+
+def _main():
+    # Imported late, so that Ctrl-C while TensorFlow is imported is one sentence too.
+    from helpers.training import loop
+
+    return loop.main()
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(_main))
