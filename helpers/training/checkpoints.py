@@ -7,7 +7,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from helpers.errors import InputError
-from helpers.files import replacing_folder
+from helpers.files import recover, replacing_folder
 from helpers.tensorflow_import import tf
 
 KEPT = 2  # so that there is one to fall back on where a full disk has cut the newest short
@@ -31,15 +31,9 @@ class Checkpoints:
         target = self._path(step)
         if target.is_dir() and _history(target) == history:
             return
-        try:
-            with replacing_folder(target, {path.name for path in target.glob("*")}) as unfinished:
-                self._state.write(str(unfinished / STATE))
-                (unfinished / HISTORY).write_text(json.dumps(history))
-        except (OSError, tf.errors.OpError) as error:
-            raise InputError(
-                f"The checkpoint of step {step} cannot be written to {self.folder}: see that its "
-                "disk has room and may be written to, and go on from the checkpoint before."
-            ) from error
+        with replacing_folder(target, {path.name for path in target.glob("*")}) as unfinished:
+            self._state.write(str(unfinished / STATE))
+            (unfinished / HISTORY).write_text(json.dumps(history))
         for old in self._steps()[:-KEPT]:
             shutil.rmtree(self._path(old), ignore_errors=True)
 
@@ -54,8 +48,7 @@ class Checkpoints:
         Raises:
           InputError: All checkpoints are damaged, or of other variables.
         """
-        for left_by_a_kill in self.folder.glob(".unfinished-*"):
-            shutil.rmtree(left_by_a_kill, ignore_errors=True)
+        recover(self.folder)
         steps = self._steps()
         whole = [step for step in steps if _is_whole(self._path(step))]
         if steps and not whole:

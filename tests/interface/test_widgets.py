@@ -82,7 +82,7 @@ def test_upload_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").write_text("in the way")
     chooser = widgets.Chooser([tmp_path], tmp_path / "file", "audio/*")
     upload(chooser, "song.wav", b"sound")
-    assert "song.wav cannot be kept" in chooser._says.value
+    assert "song.wav cannot be written: a part of the path is a file" in chooser._says.value
     assert chooser.path == tmp_path
 
 

@@ -111,7 +111,7 @@ def test_a_full_disk(two, refused):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with refused("step 150 cannot be written.*disk has room"):
+        with refused("step-150 cannot be written: .*disk"):
             kept.save(150, {"steps": [150]})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
