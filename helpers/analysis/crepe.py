@@ -28,6 +28,7 @@ FRAME_SIZE = 1024  # samples
 N_BINS = 360
 # Pitch of each output bin in cents above 10 Hz: 31.7 Hz to 2006 Hz in steps of 20 cents.
 BIN_CENTS = 1997.3794084376191 + 20.0 * np.arange(N_BINS)
+RANGE_HZ = tuple(10.0 * 2.0 ** (BIN_CENTS[[0, -1]] / 1200.0))  # that can be tracked
 CAPACITY_MULTIPLIERS = {"tiny": 4, "small": 8, "medium": 16, "large": 24, "full": 32}
 # Frames. 16 to 256 ran equally fast on a CPU; "full" needs 1 MB a frame in its largest layer.
 BATCH_SIZE = 64

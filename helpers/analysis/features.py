@@ -13,6 +13,7 @@ from pathlib import Path
 
 import librosa
 import numpy as np
+import scipy.signal
 from tqdm.auto import tqdm
 
 from helpers.analysis import audio as sound
@@ -31,6 +32,8 @@ FLOORS_DB = {PROFILE: LOUDNESS_FLOOR_DB, PROFILE_BEFORE: -120.0}  # loudness of 
 ARRAYS = ("times_s", "f0_hz", "confidence", "loudness_db")  # the arrays of `Features`
 QUIETEST_VOICED_DB = -60.0  # below the clip's loudest frame, where CREPE finds pitch in hiss
 LOUD_PERCENTILE = 95
+WINDOW_SECONDS, N_WINDOWS = 0.25, 50  # of the spectrum in which partials are looked for
+PARTIALS_DB = -30.0  # relative to the strongest partial
 PIECE_SECONDS = 60.0  # of audio that are analysed at once
 RESAMPLED_AT_ONCE = 2**20  # samples
 CONTEXT_SECONDS = 0.5  # that are analysed before and after a piece as well
@@ -192,6 +195,29 @@ def extract_files(
             executor.shutdown(wait=False, cancel_futures=True)
 
 
+def why_no_pitch(audio: np.ndarray, sample_rate: int, features: Features) -> str:
+    """A sentence that says why no notes were found in a clip, and what to do.
+
+    Args:
+      audio: Shape [n_samples].
+      sample_rate: Hz.
+      features: Those of the audio.
+    """
+    low_hz, high_hz = crepe.RANGE_HZ
+    partials_hz, levels_db = _partials(audio, sample_rate)
+    tracked = f"pitch is found between {low_hz:.0f} and {high_hz:.0f} Hz"
+    if len(partials_hz) and partials_hz[0] > high_hz:
+        reason = f"the sound begins at {partials_hz[0]:.0f} Hz, and {tracked}; sing or play lower"
+    elif len(partials_hz) and partials_hz[levels_db.argmax()] < low_hz:
+        strongest_hz = partials_hz[levels_db.argmax()]
+        reason = f"the sound is at {strongest_hz:.0f} Hz, and {tracked}; sing or play higher"
+    elif features.voiced.any():
+        reason = "its pitch is unsteady, short or soft; lower the note threshold"
+    else:
+        reason = "it has no clear pitch; sing or play one note at a time, nearer the microphone"
+    return f"No note was found in the recording: {reason}."
+
+
 def loudness(audio, sample_rate, frame_rate=FRAME_RATE):
     """A-weighted power in dB, mean over frequency, floor -80 dB: ddsp's loudness since 2.0.
 
@@ -294,6 +320,20 @@ def load(path):
         raise InputError(
             f"{path} holds no features: choose the .npz file that was saved with them."
         ) from None
+
+
+def _partials(audio, sample_rate):
+    """Frequencies in Hz and levels in dB of the partials of audio, none if it is mostly noise."""
+    size = min(len(audio), 2 ** math.ceil(math.log2(WINDOW_SECONDS * sample_rate)))
+    window = scipy.signal.get_window("hann", size)
+    starts = np.linspace(0, len(audio) - size, N_WINDOWS).astype(int)
+    power = sum(np.abs(np.fft.rfft(window * audio[start : start + size])) ** 2 for start in starts)
+    level_db = librosa.power_to_db(power, ref=np.max)
+    peaks, _ = scipy.signal.find_peaks(level_db, height=PARTIALS_DB, prominence=-PARTIALS_DB / 2)
+    in_peaks = sum(power[peaks + k].sum() for k in (-1, 0, 1))
+    if in_peaks < 0.5 * power.sum():
+        peaks = peaks[:0]
+    return peaks * sample_rate / size, level_db[peaks]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import errno
 import hashlib
+import re
 
 import numpy as np
 import pandas as pd
@@ -228,6 +229,31 @@ def test_a_file_and_its_audio_have_the_same_features(tmp_path, tracked, monkeypa
 def test_audio_of_another_shape_is_refused(refused, shape):
     with refused("shape"):
         features.extract(np.zeros(shape, np.float32), SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("sample_rate", [16000, 44100])
+@pytest.mark.parametrize(
+    "f0_hz, words",
+    [
+        (30.0, "higher"),
+        (2500.0, "2500 Hz.* lower"),
+        (4000.0, "4000 Hz.* lower"),
+        (np.nan, "no clear pitch.*microphone"),
+    ],
+)
+def test_why_there_is_no_pitch(f0_hz, words, sample_rate):
+    audio = np.random.default_rng(0).normal(0, 1e-3, 2 * sample_rate).astype(np.float32)
+    if np.isfinite(f0_hz):
+        audio += tone(f0_hz, 2.0, 1, sample_rate=sample_rate)
+    found = features.extract(audio, sample_rate)
+    assert not found.voiced.any()
+    sentence = features.why_no_pitch(audio, sample_rate, found)
+    assert re.search(words, sentence) and sentence.endswith(".") and "\n" not in sentence
+
+
+def test_where_there_is_pitch_the_threshold_is_named(found):
+    audio = tone(330.0)
+    assert "threshold" in features.why_no_pitch(audio, SAMPLE_RATE, found)
 
 
 def test_features_are_not_edited_in_place(found):

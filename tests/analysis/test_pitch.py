@@ -128,6 +128,18 @@ def test_a_pitch_that_nothing_confirms_stays_near(n_samples, frame_rate):
     np.testing.assert_allclose(refined_hz, f0_hz)  # in silence
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_what_is_no_number_spoils_nothing_else(broken):
+    true_hz = vibrato(330.0)
+    audio, nearly_hz = harmonic_tone(true_hz), np.full(126, 330.0 * 2 ** (10 / 1200))
+    refined_hz = pitch.refine(audio, nearly_hz, SAMPLE_RATE, FRAME_RATE)
+    audio[8000], nearly_hz[100] = broken, broken
+    again_hz = pitch.refine(audio, nearly_hz, SAMPLE_RATE, FRAME_RATE)
+    assert np.isnan(again_hz[100]) and np.isfinite(np.delete(again_hz, 100)).all()
+    assert np.abs(cents(again_hz, refined_hz))[:99].max() < 1
+    assert np.abs(cents(again_hz, refined_hz))[102:].max() < 1
+
+
 def test_gaps_take_a_straight_line_in_pitch():
     f0_hz = np.array([110, np.nan, np.nan, 880, np.nan, 440], np.float32)
     filled = pitch.fill_unvoiced(f0_hz)
