@@ -237,7 +237,7 @@ def _is_googles(folder):
 def _unpacked(path):
     """A bundle's folder, which for a zip is there only meanwhile; errors as sentences."""
     damaged = or_refuse(f"{path.name} is damaged: take another copy.")
-    with damaged, explaining(f"{path.name} cannot be read"):
+    with damaged, explaining(f"{gin_settings.shown(path.name)} cannot be read"):
         if not path.is_file():
             yield path
             return

@@ -83,7 +83,7 @@ NUMBERS = {
     "loudness_range_db": Numbers(1, 120, whole=False),
     "loudness_weight": Numbers(0, 16, whole=False),
     "mag_weight": Numbers(0, 16, whole=False),
-    "noise_bands": Numbers(2, 320),
+    "noise_bands": Numbers(3, 320),
     "reverb_length": Numbers(2, 480_000),
     "rnn_channels": Numbers(1, 1024),
     "sample_rate": Numbers(16_000, 96_000),

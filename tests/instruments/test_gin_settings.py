@@ -6,7 +6,7 @@ import gin
 import pytest
 from tiny_instrument import set_in
 
-from helpers.instruments import bundles
+from helpers.instruments import bundles, gin_settings
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,56 @@ def test_what_a_configuration_may_not_do(tiny_bundle, line, tmp_path, monkeypatc
     with refused("tiny"):
         bundles.load(tiny_bundle)
     assert "evil" not in sys.modules and not (tmp_path / "harm").exists()
+
+
+def out_of_range():
+    """Lines with a number of another type, or just beyond the range of its setting."""
+    for setting, numbers in gin_settings.NUMBERS.items():
+        wrong = [numbers.lowest - 1, numbers.highest + 1, True, "'1'", None, 10**400, "1e999"]
+        if numbers.whole:
+            wrong.append(numbers.lowest + 0.5)
+        if numbers.multiple_of > 1:
+            wrong.append(numbers.lowest + 1)
+        yield from (
+            f"Thing.{setting} = {f'({value},)' if numbers.several else value}" for value in wrong
+        )
+        several = numbers.lowest if numbers.several else f"({numbers.lowest},)"
+        yield f"Thing.{setting} = {several}"
+
+
+@pytest.mark.parametrize("line", list(out_of_range()), ids=lambda line: line[:40])
+def test_numbers_out_of_range(line, refused):
+    for cls in ("ConvDecoder", "FusedSpectralLoss"):
+        with refused(line.partition(" ")[0].partition(".")[2]):
+            gin_settings.check_config(line.replace("Thing", cls))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "noise_bands = 1",
+        "noise_bands = 0",
+        "harmonics = 0",
+        "hop_size = 1",
+        "ConvDecoder.kernel_size = 0",
+        "ConvDecoder.dilations = (0,)",
+        "DecayingReverb.reverb_length = 0",
+        "ScaleFeatures.loudness_range_db = 0",
+        "ConvDecoder.output_splits = "
+        "(('amps', 1), ('harmonic_distribution', 60), ('noise_magnitudes', 1))",
+        "ConvDecoder.output_splits = "
+        "(('amps', 2), ('harmonic_distribution', 60), ('noise_magnitudes', 65))",
+        "ConvDecoder.output_splits = (('amps', 1.0),)",
+        "ConvDecoder.output_splits = (('amps',),)",
+        "ConvDecoder.input_keys = ('a' 'b', b'c')",
+        "ConvDecoder.name = '\\ud800'",
+        "hop_size = %hop_size",
+        "hop_size = 'a'" + " 'a'" * 20_000,  # gin takes minutes for it
+    ],
+    ids=lambda line: line[:60],
+)
+def test_numbers_that_would_end_the_process(tiny_bundle, line, nothing_is_built, refused):
+    set_in(tiny_bundle, line)
+    with refused("configuration of tiny"):
+        bundles.load(tiny_bundle)
+    assert "configuration of tiny" in bundles.listed(tiny_bundle).problem

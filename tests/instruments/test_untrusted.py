@@ -1,8 +1,10 @@
 """untrusted: files and zips that must not come in, by way of bundles.load."""
 
 import json
+import os
 import shutil
 import tempfile
+import warnings
 import zipfile
 
 import pytest
@@ -77,6 +79,35 @@ def test_a_configuration_for_another_sample_rate(bundle, refused):
 def test_a_profile_that_is_asked_for(bundle, nothing_is_built, refused):
     with refused("tiny names its feature profile itself"):
         bundles.load(bundle, feature_profile="ddsp-1")
+
+
+# The system's own errors
+
+
+def test_what_the_system_refuses_is_a_sentence(tmp_path, refused):
+    (tmp_path / "file").write_text("no folder")
+    for path in (tmp_path / "file" / "tiny", tmp_path / ("a" * 300), tmp_path / "a\0b"):
+        with refused():
+            bundles.load(path)
+        assert bundles.listed(path).problem
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid(), reason="becomes another user")
+def test_a_bundle_of_another_user(bundle, refused):
+    for path in (bundle / "model_card.json", bundle):
+        path.chmod(0)
+        os.seteuid(65534)
+        try:
+            with refused("tiny"):
+                bundles.load(bundle)
+            assert bundles.listed(bundle).problem
+            for parent in bundle.parents:  # where pytest lets nobody but its user
+                if not os.access(parent, os.R_OK | os.X_OK, effective_ids=True):
+                    break
+            else:
+                assert [one.path for one in bundles.listing(bundle.parent)] == [bundle]
+        finally:
+            os.seteuid(0)
 
 
 # Zips from anywhere
@@ -157,6 +188,51 @@ def test_two_instruments_in_a_zip(bundle, tmp_path, nothing_is_built, refused):
         opened.write(bundle / "weights.safetensors", "flute/weights.safetensors")
     with refused("violin.zip holds more than one instrument"):
         bundles.load(archive)
+
+
+def test_a_file_that_is_twice_in_a_zip(bundle, tmp_path, nothing_is_built, refused):
+    archive = zip_of(bundle, tmp_path / "violin.zip")
+    with zipfile.ZipFile(archive, "a") as opened, warnings.catch_warnings(record=True):
+        opened.write(bundle / "model_card.json", "tiny/model_card.json")
+    with refused("violin.zip holds a file twice"):
+        bundles.load(archive)
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, "password"])
+def test_zips_that_cannot_be_read_in_little_memory(bundle, tmp_path, kind, refused):
+    with zipfile.ZipFile(tmp_path / "violin.zip", "w") as archive:
+        for path in bundle.iterdir():
+            compression = zipfile.ZIP_STORED if kind == "password" else kind
+            archive.write(path, f"tiny/{path.name}", compression)
+    content = bytearray((tmp_path / "violin.zip").read_bytes())
+    position = content.find(b"PK\1\2")
+    while kind == "password" and position >= 0:
+        content[position + 8] |= 1
+        position = content.find(b"PK\1\2", position + 4)
+    (tmp_path / "violin.zip").write_bytes(content)
+    with refused("violin.zip has links, a password or a rare compression"):
+        bundles.load(tmp_path / "violin.zip")
+
+
+def test_a_zip_of_very_many_files(tmp_path, monkeypatch, refused):
+    with zipfile.ZipFile(tmp_path / "violin.zip", "w") as archive:
+        for number in range(25_000):
+            archive.writestr(f"{number}", b"")
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("opened"))
+    with refused("violin.zip"):
+        bundles.load(tmp_path / "violin.zip")
+
+
+@pytest.mark.parametrize("name", ["tiny/model_card.json\0", "tiny/\udc80", "tiny/\x1b[2J"])
+def test_strange_names_in_a_zip(bundle, tmp_path, name):
+    """Files that are no part of the bundle are not unpacked, whatever they are called."""
+    archive = zip_of(bundle, tmp_path / "violin.zip")
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr("tiny/PLACEHOLDER", b"")
+    raw = name.encode("utf-8", "surrogateescape")[:16].ljust(16, b"_")
+    archive.write_bytes(archive.read_bytes().replace(b"tiny/PLACEHOLDER", raw))
+    listed = bundles.listed(archive)
+    assert listed.name == "tiny" or "violin.zip" in listed.problem
 
 
 def test_a_zip_without_an_instrument(tmp_path, refused):
