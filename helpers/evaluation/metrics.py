@@ -1,5 +1,6 @@
 """How close a resynthesis comes: the metrics of the DDSP paper (Engel et al., ICLR 2020)."""
 
+import math
 import time
 
 import numpy as np
@@ -109,29 +110,41 @@ def means(rows):
 
 
 def intervals(rows, n_together=1):
-    """How sure `means` are: 95 % intervals.
+    """How certain `means` are: 95 % intervals.
 
-    Those of the L1s are percentile bootstrap intervals (Efron 1979), that of the outliers is exact
-    (Clopper and Pearson 1934): none in ten examples does not say that there are none.
+    Those of the L1s are percentile bootstrap intervals (Efron 1979). That of the outliers is exact
+    (Clopper and Pearson 1934), for as many observations as there are groups of rows (Korn and
+    Graubard 1998): none in ten examples is no proof that there are none.
 
     Args:
       rows: Of `compare`.
       n_together: Rows, one after another, that have an example in common: drawn together.
 
     Returns:
-      As `means`, with (lower end, upper end) of each; NaN with fewer than two examples.
+      As `means`, with (lower end, upper end) of each, which has the mean within it; NaN for an L1
+      of fewer than two examples, and for all without any.
     """
+    if not rows:
+        return {metric: (math.nan, math.nan) for metric in means(rows)}
     loudness_l1_db, f0_l1, outliers = (
         values.reshape(-1, n_together) for values in _by_metric(rows)
     )
     loudness_l1_db = _bootstrapped(loudness_l1_db)
-    n_lost = int(np.any(outliers, axis=1).sum())
     return {
         "loudness_l1_db": loudness_l1_db,
         "loudness_l1": tuple(end / LOUDNESS_RANGE_DB for end in loudness_l1_db),
         "f0_l1_semitones": _bootstrapped(f0_l1),
-        "f0_outliers": tuple(scipy.stats.binomtest(n_lost, len(outliers)).proportion_ci()),
+        "f0_outliers": _exact(float(outliers.mean()), len(outliers)),
     }
+
+
+def _exact(share, n):
+    """The interval of a share that was found in n observations."""
+    n_found = share * n
+    beta = scipy.stats.beta
+    low = beta.ppf(0.025, n_found, n - n_found + 1) if share > 0.0 else 0.0
+    high = beta.ppf(0.975, n_found + 1, n - n_found) if share < 1.0 else 1.0
+    return float(low), float(high)
 
 
 def _by_metric(rows):

@@ -7,7 +7,7 @@ each call; only the times are those of the machine.
 """
 
 import argparse
-import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,19 +16,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from helpers import config, plots
+from helpers import command_line, config, plots
 from helpers.analysis import audio as sound
 from helpers.analysis import pitch
 from helpers.errors import InputError
 from helpers.evaluation import interpolation, metrics
-from helpers.files import replacing
+from helpers.files import explaining, replacing
 from helpers.instruments import bundles
 from helpers.tensorflow_import import tf
 
 AUTOENCODER = config.CHECKPOINTS / "autoencoder"
 WAVERNN = config.CHECKPOINTS / "baselines" / "wavernn"
 CLIPS = config.DATA / "instruments"
-PAIR = 9, 0  # of the clips, to be seen and heard: oohs sung, and a saxophone
+PAIR = -1, 0  # of the clips, to be seen and heard: oohs sung, and a saxophone
 PYIN_RANGE_HZ = (55.0, 2200.0)
 # From https://github.com/Dawills-Looper/Timbre-Transfer-Pitch-Detectiong-With-ML- (README of 2023),
 # which does not say on what data or how they were measured.
@@ -51,9 +51,9 @@ mean difference of f0 in semitones, in frames where the original's confidence is
 both have a pitch, without the outliers. F0 outliers: share of examples whose pitch is lost or more
 than 12 semitones off. Both sounds are tracked by CREPE (tiny); where there is a column pYIN, it has
 F0 L1 once more, both tracked by librosa's pYIN.
-Interpolation: one feature goes from one clip's to another's over the clip; what is heard is
-compared with what was asked for. Of a moving f0, in frames where both clips have a pitch, with the
-lower of their confidences.
+Interpolation: one feature goes from one clip's to another's over the clip; the features of the
+sound that is played are compared with the conditioning. A moving f0 counts in frames where both
+clips have a pitch, with the lower of their confidences.
 In brackets, 95 % intervals: of the L1s bootstrapped over the clips, of the outliers exact.
 Rows of "Garzon and Casa 2023" were measured by them, of their models on their data: they stand in
 the README of github.com/Dawills-Looper/Timbre-Transfer-Pitch-Detectiong-With-ML-."""
@@ -177,7 +177,8 @@ def _by_pyin(audio, features):
 
 def _summary(rows, n_clips):
     found = {"examples": len(rows)}
-    means, intervals = metrics.means(rows), metrics.intervals(rows, len(rows) // n_clips)
+    n_together = max(1, len(rows) // n_clips)
+    means, intervals = metrics.means(rows), metrics.intervals(rows, n_together)
     for metric in METRICS:
         found[metric] = means[metric]
         found[f"{metric}_low"], found[f"{metric}_high"] = intervals[metric]
@@ -189,11 +190,16 @@ def interpolated_sounds(instrument, examples, first, second):
 
     Returns:
       Title to audio, and title to f0 in Hz.
+
+    Raises:
+      InputError: There are fewer than two examples.
     """
+    if len(examples["audio"]) < 2:
+        raise InputError("There is one clip alone: give two or more to interpolate between.")
     tf.random.get_global_generator().reset_from_seed(0)  # the same noise at each call
     names = [examples["name"][i] for i in (first, second)]
     audio = dict(zip(names, examples["audio"][[first, second]], strict=True))
-    sounds = [interpolation.conditioning(instrument, one) for one in audio.values()]
+    sounds = [interpolation.conditioning(instrument, examples["audio"][i]) for i in (first, second)]
     f0_hz = {name: features.f0_hz for name, (features, _) in zip(names, sounds, strict=True)}
     for kind in interpolation.KINDS[1:]:
         title = f"{names[0]}, taking on the {kind} of {names[1]}"
@@ -202,26 +208,24 @@ def interpolated_sounds(instrument, examples, first, second):
     return audio, f0_hz
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Makes tables and pictures from the command line, and returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m helpers.evaluation", description="The two tables."
     )
     parser.add_argument("--save", type=Path, default=config.RESULTS, help="folder (%(default)s)")
     folder = parser.parse_args(arguments).save
-    try:
-        instruments = {
-            "WaveRNN": bundles.load(WAVERNN),
-            "DDSP autoencoder": bundles.load(AUTOENCODER),
-        }
-        examples = heldout_clips()
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    autoencoder = instruments["DDSP autoencoder"]
+    return command_line.run(_write_results, folder)
+
+
+def _write_results(folder: Path) -> int:
+    with explaining(f"The results cannot be written to {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)  # before anything is computed
+    autoencoder = bundles.load(AUTOENCODER)
+    instruments = {"WaveRNN": bundles.load(WAVERNN), "DDSP autoencoder": autoencoder}
+    examples = heldout_clips()
     resynthesis = resynthesis_table(instruments, examples, with_pyin=True)
     interpolations = interpolation_table(autoencoder, examples)
-    folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "resynthesis.csv", resynthesis.drop(columns="seconds_a_second").to_csv)
     _write(folder / "interpolation.csv", interpolations.to_csv)
     tables = [
@@ -232,21 +236,22 @@ def main(arguments=None):
     with replacing(folder / "results.md") as unfinished:
         unfinished.write_text(text, encoding="utf-8")
     print(text)
-    sounds, f0_hz = interpolated_sounds(autoencoder, examples, *PAIR)
-    pictures = {
-        "resynthesis": plots.bars(resynthesis, "model", METRICS),
-        "interpolation": plots.bars(interpolations, "interpolated", METRICS),
-        "interpolated_sounds": plots.above_one_another(
-            sounds, autoencoder.sample_rate, f0_hz, autoencoder.frame_rate
-        ),
-    }
-    for name, (fig, _) in pictures.items():
-        with replacing(folder / f"{name}.png") as unfinished:
-            fig.savefig(unfinished, dpi=80, format="png")
-        plt.close(fig)
+    _draw(folder / "resynthesis.png", plots.bars(resynthesis, "model", METRICS))
+    _draw(folder / "interpolation.png", plots.bars(interpolations, "interpolated", METRICS))
+    if len(examples["audio"]) > 1:
+        sounds, f0_hz = interpolated_sounds(autoencoder, examples, *PAIR)
+        rates = autoencoder.sample_rate, f0_hz, autoencoder.frame_rate
+        _draw(folder / "interpolated_sounds.png", plots.above_one_another(sounds, *rates))
     return 0
 
 
-def _write(path, to_csv):
+def _draw(path: Path, picture: tuple[plt.Figure, object]) -> None:
+    fig, _ = picture
+    with replacing(path) as unfinished:
+        fig.savefig(unfinished, dpi=80, format="png")
+    plt.close(fig)
+
+
+def _write(path: Path, to_csv: Callable) -> None:
     with replacing(path) as unfinished:
         to_csv(unfinished, index=False, float_format="%.4f")

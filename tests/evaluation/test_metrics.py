@@ -1,11 +1,13 @@
 """The metrics of the DDSP paper against cases whose answer is known, and against mir_eval."""
 
 import dataclasses
+import itertools
 from types import SimpleNamespace
 
 import mir_eval
 import numpy as np
 import pytest
+import scipy.stats
 import tiny_instrument
 
 from helpers.analysis import pitch
@@ -209,6 +211,38 @@ def test_none_in_ten_is_no_proof_that_there_are_none():
     """The exact ends for 0 of n are 0 and 1 - 0.025 ** (1 / n)."""
     low, high = metrics.intervals(rows_of(range(10)))["f0_outliers"]
     assert (low, high) == (0.0, pytest.approx(1 - 0.025**0.1))
+
+
+def test_an_interval_holds_its_mean():
+    """For any number of examples, of rows of each, and of those that are lost."""
+    random = np.random.default_rng(0)
+    for n_together, n_examples in itertools.product((1, 2, 3), (1, 2, 3, 7, 14)):
+        rows = [
+            {
+                "loudness_l1_db": random.exponential(),
+                "f0_l1_semitones": random.exponential(),
+                "f0_outlier": bool(random.random() < random.choice([0.0, 0.3, 1.0])),
+            }
+            for _ in range(n_together * n_examples)
+        ]
+        found = metrics.intervals(rows, n_together)
+        for metric, mean in metrics.means(rows).items():
+            low, high = found[metric]
+            if not np.isnan([mean, low]).any():
+                assert low <= mean <= high, (metric, n_together, n_examples)
+        assert not np.isnan(found["f0_outliers"]).any()
+
+
+def test_an_interval_of_outliers_in_pairs():
+    """In 4 of 7 clips one of two pairs is lost: 2 / 7 of all, of 7 observations."""
+    lost = [True, False] * 4 + [False, False] * 3
+    rows = [{"loudness_l1_db": 1.0, "f0_l1_semitones": 0.1, "f0_outlier": x} for x in lost]
+    expected = scipy.stats.binomtest(2, 7).proportion_ci()
+    assert metrics.intervals(rows, 2)["f0_outliers"] == pytest.approx(tuple(expected))
+
+
+def test_no_rows_have_no_interval():
+    assert np.isnan(list(metrics.intervals([]).values())).all()
 
 
 def test_rows_of_one_example_are_drawn_together():

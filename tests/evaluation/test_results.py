@@ -1,5 +1,7 @@
 """results: the tables of instruments that are known, and the command."""
 
+import shutil
+
 import librosa
 import matplotlib.pyplot as plt
 import numpy as np
@@ -123,7 +125,6 @@ def test_command(instrument, clips, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(results, "AUTOENCODER", bundle)
     monkeypatch.setattr(results, "WAVERNN", bundle)
     monkeypatch.setattr(results, "CLIPS", clips)
-    monkeypatch.setattr(results, "PAIR", (0, 1))
     assert results.main(["--save", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     made = {path.name: path for path in (tmp_path / "out").iterdir()}
@@ -137,7 +138,44 @@ def test_command(instrument, clips, tmp_path, monkeypatch, capsys):
     assert table["loudness_l1"].notna().all() and "seconds_a_second" not in table
 
 
+def test_one_clip(instrument, examples, refused):
+    """Nothing to interpolate between: the reconstruction alone, and no interval of an L1."""
+    one = {name: values[:1] for name, values in examples.items()}
+    table = results.interpolation_table(instrument, one)
+    here = table[table["by"] == "here"].set_index("interpolated")
+    assert here["examples"].tolist() == [1, 0, 0, 0]
+    assert np.isfinite(here.loc["reconstruction", ["loudness_l1", "f0_outliers_high"]]).all()
+    assert here.loc["loudness", list(results.METRICS)].isna().all()
+    assert np.isnan(here.loc["reconstruction", "loudness_l1_low"])
+    assert results.as_text(table)["Loudness L1"].tolist()[3] == ""
+    plt.close(plots.bars(table, "interpolated", results.METRICS)[0])
+    resynthesis = results.resynthesis_table({"DDSP autoencoder": instrument}, one)
+    assert np.isfinite(resynthesis["loudness_l1"]).all()
+    with refused("two or more"):
+        results.interpolated_sounds(instrument, one, -1, 0)
+
+
+def test_command_with_one_clip(instrument, clips, tmp_path, monkeypatch, capsys):
+    bundle = tmp_path / "bundle"
+    bundles.save(instrument, bundle)
+    (tmp_path / "one").mkdir()
+    shutil.copy(clips / "low_oboe.flac", tmp_path / "one")
+    for name, path in (("AUTOENCODER", bundle), ("WAVERNN", bundle), ("CLIPS", tmp_path / "one")):
+        monkeypatch.setattr(results, name, path)
+    assert results.main(["--save", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "results.md").is_file()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch, capsys):
+    """It is refused before anything is computed."""
+    monkeypatch.setattr(bundles, "load", lambda *_: pytest.fail("computed"))
+    (tmp_path / "file").touch()
+    assert results.main(["--save", str(tmp_path / "file" / "results")]) == 1
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "file") in sentence and sentence.endswith(".")
+
+
 def test_command_without_the_models(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(results, "WAVERNN", tmp_path / "nothing")
-    assert results.main(["--save", str(tmp_path)]) == 2
+    assert results.main(["--save", str(tmp_path)]) == 1
     assert "nothing" in capsys.readouterr().err
