@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from helpers import config, plots
 from helpers.analysis import audio as sound
+from helpers.command_line import run
 from helpers.errors import InputError
 from helpers.evaluation import metrics
 from helpers.files import replacing, replacing_folder
-from helpers.instruments import bundles, configurations
-from helpers.tensorflow_import import tf
-from helpers.training import dataset, loop
+from helpers.instruments import bundles
+from helpers.training import recipe
 
 RUNS = config.RUNS / "checkpoints"
 CORPUS = config.DATA / "corpus"
@@ -105,7 +106,9 @@ TABLE = (
 )
 
 
-def train(shipped, recordings, folder, runs=RUNS):
+def train(
+    shipped: Shipped, recordings: dict[str, Path], folder: Path, runs: Path = RUNS
+) -> Path | None:
     """Trains one instrument as far as it is not yet, and writes its bundle and its picture.
 
     Args:
@@ -120,25 +123,28 @@ def train(shipped, recordings, folder, runs=RUNS):
     Raises:
       InputError: There is too little in the recordings, or the bundle is larger than it may be.
     """
-    run = Path(runs) / shipped.name
-    tf.keras.utils.set_random_seed(0)  # of the first weights
-    instrument = configurations.build(shipped.configuration, shipped.sample_rate)
-    gathered = _gather(recordings, run / "recordings")
-    examples = _examples(gathered, run / "dataset", instrument)
-    clock = _Clock(run / "clock.json")
-    history = loop.train(
-        instrument,
-        examples,
-        run / "training",
-        shipped.steps,
-        report=clock,
-        gains_db=shipped.gains_db,
-    )
-    if not history.step or history.step[-1] < shipped.steps:
+    made = Path(runs) / shipped.name
+    gathered = _gather(recordings, made / "recordings")
+    clock = _Clock(made / "clock.json")
+    training = recipe.follow(_recipe(shipped, gathered, made), clock)
+    if training is None:
         return None
-    scores = metrics.resynthesis(instrument, examples.heldout)
-    instrument.card = _card(shipped, instrument, history, scores, gathered, clock.seconds)
-    return _save(instrument, examples.heldout, Path(folder) / shipped.folder / shipped.name)
+    _add_to_card(shipped, training, clock.seconds)
+    return _save(training, Path(folder) / shipped.folder / shipped.name)
+
+
+def _recipe(shipped, recordings, folder):
+    sources = [SOURCES[name] for name in shipped.sources]
+    return recipe.Recipe(
+        recordings=recordings,
+        folder=folder,
+        steps=shipped.steps,
+        configuration=shipped.configuration,
+        sample_rate=shipped.sample_rate,
+        gains_db=shipped.gains_db,
+        credit="; ".join(source.credit for source in sources),
+        licence=", ".join(dict.fromkeys(source.licence for source in sources)),
+    )
 
 
 def _gather(recordings, folder):
@@ -151,12 +157,6 @@ def _gather(recordings, folder):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target)
     return folder
-
-
-def _examples(recordings, folder, instrument):
-    if folder.is_dir():
-        return dataset.load(folder)
-    return dataset.prepare(recordings, folder, instrument.sample_rate, instrument.frame_rate)
 
 
 class _Clock:
@@ -176,30 +176,25 @@ class _Clock:
             self._step = progress.step
 
 
-def _card(shipped, instrument, history, scores, recordings, seconds):
-    """The model's card, with what only we know of how it came about."""
-    sources = [SOURCES[name] for name in shipped.sources]
-    credit = "; ".join(source.credit for source in sources)
-    licence = ", ".join(dict.fromkeys(source.licence for source in sources))
-    loss, step = history.best
-    card = bundles.card(shipped.name, instrument, step, scores, credit, licence)
+def _add_to_card(shipped, training, seconds):
+    """What only we know of how an instrument came about."""
+    instrument, recordings = training.instrument, training.recipe.recordings
     minutes = sum(librosa.get_duration(path=path) for path in sound.find(recordings)) / 60
-    card["training_data"]["minutes"] = round(minutes, 1)
-    card["training"] = {
+    instrument.card["training_data"]["minutes"] = round(minutes, 1)
+    instrument.card["training"] = {
         "configuration": shipped.configuration,
         "steps": shipped.steps,
         "minutes": round(seconds / 60, 1),
         "processors": os.cpu_count(),
-        "heldout_loss": round(loss, 3),
-        "curve": _curve(history),
+        "heldout_loss": round(training.history.best[0], 3),
+        "curve": _curve(training.history),
     }
     pitch_midi = instrument.statistics["pitch_midi"]
     loudness_db = instrument.statistics["loudness_db_percentiles"]
-    card["range"] = {
+    instrument.card["range"] = {
         "pitch": [librosa.midi_to_note(pitch_midi[end], unicode=False) for end in ("low", "high")],
         "loudness_db": [round(loudness_db[percent], 1) for percent in (1, 99)],
     }
-    return card
 
 
 def _curve(history):
@@ -209,17 +204,17 @@ def _curve(history):
     return [[step, round(loss, 3)] for step, loss in pairs[-1::-every][::-1]]
 
 
-def _save(instrument, heldout, folder):
+def _save(training, folder):
     """Writes the bundle, and with it a picture of held-out audio and of its resynthesis."""
     with replacing_folder(folder, (*bundles.FILES, PICTURE)) as unfinished:
-        bundles.save(instrument, unfinished)
+        bundles.save(training.instrument, unfinished)
         n_bytes = sum(path.stat().st_size for path in unfinished.iterdir())
         if n_bytes > MOST_BYTES:
             raise InputError(
                 f"{folder.name} takes {n_bytes / 1e6:.1f} MB, more than the {MOST_BYTES / 1e6:g} "
                 "that ship: choose a smaller configuration."
             )
-        _draw(instrument, heldout, unfinished / PICTURE)
+        _draw(training.instrument, training.dataset.heldout, unfinished / PICTURE)
     return folder
 
 
@@ -232,26 +227,25 @@ def _draw(instrument, heldout, path):
     plt.close(fig)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Trains from the command line, says how long it takes, and returns the exit code."""
-    options = _options(arguments)
+    return run(_train_all, _options(arguments))
+
+
+def _train_all(options: argparse.Namespace) -> int:
     chosen = [shipped for shipped in TABLE if shipped.name in options.only]
-    try:
-        recordings = [_recordings(shipped, options) for shipped in chosen]
-        for shipped, folders in zip(chosen, recordings, strict=True):
-            minutes = sum(s.minutes for s in chosen[chosen.index(shipped) :])
-            print(
-                f"\n{shipped.name}: {shipped.steps:,} steps, about {shipped.minutes} minutes on "
-                f"one core; about {minutes} until all are done, less what is done already.",
-                flush=True,
-            )
-            bundle = train(shipped, folders, options.save, options.runs)
-            if bundle is None:
-                return 130  # stopped from the keyboard, as shells say it
-            print(f"{shipped.name}: {json.loads((bundle / 'model_card.json').read_text())}")
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    recordings = [_recordings(shipped, options) for shipped in chosen]
+    for shipped, folders in zip(chosen, recordings, strict=True):
+        minutes = sum(s.minutes for s in chosen[chosen.index(shipped) :])
+        print(
+            f"\n{shipped.name}: {shipped.steps:,} steps, about {shipped.minutes} minutes on "
+            f"one core; about {minutes} until all are done, less what is done already.",
+            flush=True,
+        )
+        bundle = train(shipped, folders, options.save, options.runs)
+        if bundle is None:
+            return 130  # stopped from the keyboard, as shells say it
+        print(f"{shipped.name}: {json.loads((bundle / 'model_card.json').read_text())}")
     return 0
 
 

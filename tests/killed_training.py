@@ -17,7 +17,7 @@ STEPS, EVERY, LEARNING_RATE = 300, 5, 0.01
 def processes():
     """A context whose processes start within a second."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["helpers.ddsp_import", "helpers.analysis.features"])
+    context.set_forkserver_preload(["helpers.synthesis.ddsp_import", "helpers.analysis.features"])
     return context
 
 

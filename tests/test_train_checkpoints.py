@@ -1,5 +1,6 @@
 """checkpoints/train.py: what it is asked to train, and a training of it, as small as can be."""
 
+import functools
 import importlib
 import json
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import soundfile
 import tiny_instrument
 
 from helpers import config
-from helpers.instruments import bundles
+from helpers.instruments import bundles, configurations
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_rendered_sources_are_those_of_the_corpus(script, monkeypatch):
 
 def test_missing_recordings_are_one_sentence(script, tmp_path, capsys):
     (tmp_path / "violin").mkdir()
-    assert script.main(["--audio", str(tmp_path), "--only", "violin", "flute"]) == 2
+    assert script.main(["--audio", str(tmp_path), "--only", "violin", "flute"]) == 1
     said = capsys.readouterr()
     assert said.err.count("\n") == 1 and "flute" in said.err and "--audio" in said.err
     assert not said.out  # all folders are looked for before any training begins
@@ -49,7 +50,7 @@ def test_missing_recordings_are_one_sentence(script, tmp_path, capsys):
 
 def test_missing_corpus_names_its_script(script, tmp_path, capsys):
     folders = ["--audio", str(tmp_path), "--corpus", str(tmp_path / "corpus")]
-    assert script.main([*folders, "--only", "trumpet"]) == 2
+    assert script.main([*folders, "--only", "trumpet"]) == 1
     assert "data/render_corpus.py" in capsys.readouterr().err
 
 
@@ -80,8 +81,8 @@ def test_clock_counts_over_all_calls_what_was_trained(script, tmp_path, monkeypa
 
 @pytest.mark.slow
 def test_trains_once_and_writes_a_bundle(script, recordings, tmp_path, monkeypatch):
-    build = bundles.build
-    monkeypatch.setattr(bundles, "build", lambda *a: build(*a, bindings=tiny_instrument.SMALL))
+    build = functools.partial(configurations.build, bindings=tiny_instrument.SMALL)
+    monkeypatch.setattr(configurations, "build", build)
     shipped = script.Shipped("tiny", tuple(recordings), 1, 1, configuration="autoencoder")
     bundle = script.train(shipped, recordings, tmp_path / "bundles", tmp_path / "runs")
     assert bundle == tmp_path / "bundles" / "tiny"

@@ -21,7 +21,7 @@ import tiny_training
 from training import test_loop
 
 from helpers.errors import InputError
-from helpers.training import loop, steps
+from helpers.training import loop, recipe, steps
 
 ONE = tf.distribute.get_strategy()
 TWO = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -45,7 +45,7 @@ def noises():
 
 def main(folder):
     loop.EVALUATE_EVERY = test_loop.EVERY
-    loop.strategy()
+    recipe.devices()
     found = {
         "one": run(folder / "one", ONE, noise=0.0),
         "two": run(folder / "two", TWO, noise=0.0),

@@ -1,9 +1,10 @@
 """A folder of recordings, made into an instrument.
 
-`dataset` cuts recordings into examples, `loop` trains on them, and `history` says how far a
-training has come. `python -m helpers.training --help` trains without a notebook.
+`recipe` goes from the recordings to a bundle. It is made of `dataset`, which cuts recordings into
+examples, and `loop`, which trains on them; `history` describes how far a training has come.
+`python -m helpers.training --help` trains without a notebook.
 
 May import: `analysis`, `evaluation`, `instruments`.
 """
 
-__all__ = ["dataset", "history", "loop"]
+__all__ = ["dataset", "history", "loop", "recipe"]

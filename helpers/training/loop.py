@@ -1,13 +1,8 @@
-"""The training loop: resumable, interruptible, the same for the same seed.
+"""The training loop: resumable, interruptible, the same for the same seed."""
 
-For long runs without a notebook:
-
-    python -m helpers.training --data FOLDER_OF_RECORDINGS --save FOLDER
-"""
-
-import argparse
-import sys
+import math
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -15,35 +10,35 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from helpers.config import SAMPLE_RATE
 from helpers.errors import InputError
-from helpers.evaluation import metrics
-from helpers.instruments import bundles, configurations
+from helpers.instruments.instrument import Instrument
 from helpers.tensorflow_import import tf
-from helpers.training import dataset as datasets
 from helpers.training.checkpoints import Checkpoints
+from helpers.training.dataset import Dataset
 from helpers.training.history import STALLED, History, Progress
-from helpers.training.steps import BATCH_SIZE, Steps, draw_batch, heldout_batches
+from helpers.training.steps import Steps, draw_batch, heldout_batches
 from helpers.training.tensorboard import Logs
 
 LEARNING_RATE = 2e-3  # the highest
 EVALUATE_EVERY = 50  # steps; a checkpoint is written as often
+MOST_SEED = 2**32 - 1  # of NumPy
 DIVERGED_STEPS = 10  # the mean loss of the last ...
 DIVERGED = 3.0  # ... is this many times the lowest so far
 LOGGED_SOUNDS = 20  # at most, in all: each takes as much disk as a WAV file
 
 
 def train(
-    instrument,
-    dataset,
-    folder,
-    steps,
-    learning_rate=LEARNING_RATE,
-    seed=0,
-    report=None,
-    strategy=None,
-    gains_db=(0.0, 0.0),
-):
+    instrument: Instrument,
+    dataset: Dataset,
+    folder: str | Path,
+    steps: int,
+    learning_rate: float = LEARNING_RATE,
+    seed: int = 0,
+    *,
+    report: Callable[[Progress], None] | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    gains_db: tuple[float, float] = (0.0, 0.0),
+) -> History:
     """Trains an instrument to play what its features were taken from, and keeps checkpoints.
 
     Every `EVALUATE_EVERY` steps the held-out loss is measured and a checkpoint written. Called
@@ -74,22 +69,23 @@ def train(
       The `history.History` from the first step on.
 
     Raises:
-      InputError: The dataset has other rates, the folder another model's checkpoints or no room,
-        the instrument is not of the strategy, or the loss rose beyond bounds; then the instrument
-        is as at the last checkpoint.
+      InputError: An option is out of range, the dataset has other rates or is damaged, the folder
+        has another model's checkpoints or cannot be written to, the instrument is not of the
+        strategy, or the loss rose beyond bounds; then the instrument is as at the last checkpoint.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    _check(instrument, dataset.statistics, steps, strategy)
+    check_options(steps, learning_rate, seed, gains_db)
+    _check(instrument, dataset, strategy)
     run = _Run(
-        instrument,
-        dataset,
-        Path(folder),
-        steps,
-        learning_rate,
-        seed,
-        gains_db,
-        report,
-        strategy,
+        instrument=instrument,
+        dataset=dataset,
+        folder=Path(folder),
+        n_steps=steps,
+        learning_rate=learning_rate,
+        seed=seed,
+        gains_db=gains_db,
+        report=report,
+        strategy=strategy,
     )
     instrument.statistics, instrument.card = dataset.statistics, {}
     with Logs(Path(folder) / "logs", run.steps.done + 1) as run.logs:
@@ -103,14 +99,28 @@ def train(
     return run.history
 
 
-def strategy():
-    """The strategy for this machine: all its GPUs if there are several, else the current one."""
-    # Whoever is the first to ask for it makes it: in a strategy's scope it would belong to that.
-    tf.random.get_global_generator()
-    gpus = tf.config.list_logical_devices("GPU")[:BATCH_SIZE]
-    if len(gpus) < 2:
-        return tf.distribute.get_strategy()
-    return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
+def check_options(
+    steps: int, learning_rate: float, seed: int, gains_db: tuple[float, float]
+) -> None:
+    """Refuses numbers that no training can go by.
+
+    Raises:
+      InputError: One of them is out of range.
+    """
+    if steps < 1:
+        raise InputError(f"{steps} steps are no training: choose some hundreds at least.")
+    if not 0.0 < learning_rate < math.inf:
+        raise InputError(
+            f"The learning rate {learning_rate:g} is no positive number: choose one such as "
+            f"{LEARNING_RATE:g}."
+        )
+    if not 0 <= seed <= MOST_SEED:
+        raise InputError(f"The seed {seed} is not between 0 and {MOST_SEED}: choose another.")
+    if not (math.isfinite(gains_db[0]) and gains_db[0] <= gains_db[1] < math.inf):
+        raise InputError(
+            f"The gains {gains_db} are no range in dB: choose the least and the most, such as "
+            "(-12, 3)."
+        )
 
 
 class _Run:
@@ -118,6 +128,7 @@ class _Run:
 
     def __init__(
         self,
+        *,
         instrument,
         dataset,
         folder,
@@ -256,96 +267,16 @@ class _Run:
             self._report(Progress(self.history, self._original, played, step, self._n_steps, left))
 
 
-def _check(instrument, statistics, steps, strategy):
-    if steps < 1:
-        raise InputError(f"{steps} steps are no training: ask for some hundreds at least.")
+def _check(instrument: Instrument, dataset: Dataset, strategy: tf.distribute.Strategy) -> None:
     for name in ("sample_rate", "frame_rate"):
-        if statistics[name] != getattr(instrument, name):
+        if dataset.statistics[name] != getattr(instrument, name):
             raise InputError(
-                f"The dataset's {name} is {statistics[name]}, the model's "
+                f"The dataset's {name} is {dataset.statistics[name]}, the model's "
                 f"{getattr(instrument, name)}: prepare the dataset again for this model."
             )
+    dataset.check()
     if not strategy.extended.variable_created_in_scope(instrument.network.weights[0]):
         raise InputError(
             "The instrument was built for other devices than it is to be trained on: build it "
             "within `with strategy.scope():`, of the strategy that train is given."
         )
-
-
-def main(arguments=None):
-    """Trains from the command line and writes a bundle; returns the exit code."""
-    options = _options(arguments)
-    try:
-        return _train_and_save(options)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-
-
-def _options(arguments):
-    parser = argparse.ArgumentParser(
-        prog="python -m helpers.training",
-        description="Trains an instrument on a folder of recordings. The same command again goes "
-        "on where it was stopped.",
-    )
-    add = parser.add_argument
-    add("--data", type=Path, required=True, help="folder of recordings of one instrument")
-    add("--save", type=Path, required=True, help="folder for all that is made; names the bundle")
-    add("--steps", type=int, default=5000, help="in all (%(default)s)")
-    add(
-        "--config",
-        default="small",
-        choices=configurations.names(),
-        help="which model (%(default)s)",
-    )
-    add("--sample-rate", type=int, default=SAMPLE_RATE, help="in Hz (%(default)s)")
-    add("--precision", default="float32", help="such as mixed_float16, on a GPU (%(default)s)")
-    add("--from", dest="bundle", type=Path, help="bundle to fine-tune, instead of these three")
-    add("--learning-rate", type=float, default=LEARNING_RATE, help="the highest (%(default)s)")
-    add("--seed", type=int, default=0, help="the same seed, the same run (%(default)s)")
-    return parser.parse_args(arguments)
-
-
-def _train_and_save(options):
-    """Dataset, training, metrics and bundle, with a line for each."""
-    instrument = _instrument(options)
-    print(f"Instrument: {instrument.parameters:,} numbers to learn.")
-    examples = _examples(options, instrument)
-    n_train, n_heldout = len(examples.train["audio"]), len(examples.heldout["audio"])
-    print(f"Dataset: {n_train} examples to learn from, {n_heldout} held out.")
-    history = train(
-        instrument,
-        examples,
-        options.save / "checkpoints",
-        options.steps,
-        options.learning_rate,
-        options.seed,
-        strategy=strategy(),
-    )
-    if not history.step or history.step[-1] < options.steps:
-        return 130  # stopped from the keyboard, as shells say it
-    print(f"Training: held-out loss {history.best[0]:.3f} at its best, step {history.best[1]}.")
-    scores = metrics.resynthesis(instrument, examples.heldout)
-    print("Held out: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()) + ".")
-    bundle = options.save / options.save.resolve().name
-    instrument.card = bundles.card(bundle.name, instrument, history.best[1], scores)
-    bundles.save(instrument, bundle)
-    print(f"Bundle: {bundles.pack(bundle)}")
-    return 0
-
-
-def _instrument(options):
-    tf.keras.utils.set_random_seed(options.seed)  # of the first weights
-    with strategy().scope():
-        if options.bundle:
-            return bundles.load(options.bundle)
-        return configurations.build(
-            options.config, options.sample_rate, precision=options.precision
-        )
-
-
-def _examples(options, instrument):
-    folder = options.save / "dataset"
-    if folder.is_dir():
-        return datasets.load(folder)
-    return datasets.prepare(options.data, folder, instrument.sample_rate, instrument.frame_rate)
