@@ -17,12 +17,12 @@ STATE, HISTORY = "state", "history.json"
 class Checkpoints:
     """The checkpoints in a folder, each a folder `step-<step>` of variables and a history."""
 
-    def __init__(self, folder, **state):
+    def __init__(self, folder: str | Path, **state: tf.Variable | tf.Module):
         """Takes the folder, and by any names the TensorFlow objects that hold the variables."""
         self.folder = Path(folder)
         self._state = tf.train.Checkpoint(**state)
 
-    def save(self, step, history):
+    def save(self, step: int, history: dict) -> None:
         """Writes the variables of now and a history, which JSON can hold; older ones go.
 
         Raises:
@@ -37,10 +37,10 @@ class Checkpoints:
         for old in self._steps()[:-KEPT]:
             shutil.rmtree(self._path(old), ignore_errors=True)
 
-    def restore(self):
+    def restore(self) -> dict | None:
         """Sets the variables to those of the newest whole checkpoint.
 
-        Damaged ones newer than that are removed, with a word about it.
+        Damaged ones newer than that are removed, which is printed.
 
         Returns:
           Its history; None where there is no checkpoint at all.

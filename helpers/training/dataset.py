@@ -24,7 +24,7 @@ from helpers.analysis import audio as sound
 from helpers.analysis import features, pitch
 from helpers.config import FRAME_RATE, SAMPLE_RATE
 from helpers.errors import InputError
-from helpers.files import replacing_folder
+from helpers.files import recover, replacing_folder
 
 EXAMPLE_SECONDS = 4.0
 OVERLAP_SECONDS = 2.0
@@ -159,7 +159,10 @@ def prepare(
         files, sample_rate, frame_rate, crepe_model=crepe_model, workers=workers
     )
     passed_over: dict[str, str] = {}
-    with replacing_folder(save_folder, (*FILES, *FORMER_FILES)) as unfinished:
+    with (
+        replacing_folder(save_folder, (*FILES, *FORMER_FILES)) as unfinished,
+        contextlib.closing(analysed),  # its progress bar ends before an error is printed
+    ):
         segments = _segments(analysed, folder, sample_rate, frame_rate, passed_over)
         n_segments, fingerprint = _write(segments, layout, unfinished)
         if not n_segments:
@@ -189,6 +192,7 @@ def load(folder: str | Path) -> Dataset:
       InputError: There is none, or it is damaged or of an earlier version.
     """
     folder = Path(folder)
+    recover(folder.parent)
     if any((folder / name).is_file() for name in FORMER_FILES):
         raise InputError(
             f"The dataset in {folder} was prepared by an earlier version: prepare it again."

@@ -106,7 +106,7 @@ def test_another_history_of_the_same_step(two):
 
 
 def test_a_full_disk(two, refused):
-    """As which a limit to the size of files behaves."""
+    """A limit to the size of files behaves as one."""
     kept, variable = two
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))

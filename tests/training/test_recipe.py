@@ -96,7 +96,8 @@ def sentence(capsys):
     """The one sentence on stderr."""
 
     def read():
-        lines = [line for line in capsys.readouterr().err.splitlines() if "|" not in line]
+        printed = capsys.readouterr().err.splitlines()
+        lines = [line for line in printed if line.strip() and "|" not in line]  # bars aside
         assert len(lines) == 1 and lines[0].endswith("."), lines
         return lines[0]
 
@@ -243,7 +244,7 @@ def test_a_folder_that_cannot_be_written(
 ):
     (tmp_path / "file").touch()
     assert run(recordings, tmp_path / folder) == 1
-    assert folder in sentence()
+    assert folder[:50] in sentence()
 
 
 def test_a_full_disk_while_the_dataset_is_prepared(recordings, tmp_path, sentence):

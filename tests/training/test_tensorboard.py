@@ -1,6 +1,7 @@
 """tensorboard, read as TensorBoard reads them."""
 
 import io
+import resource
 
 import numpy as np
 import pytest
@@ -50,3 +51,17 @@ def test_tensorboard_shows_each_step_once(folder):
     losses = [(event.step, round(event.value, 2)) for event in read.Scalars("loss")]
     assert losses == [(10, 10.01), (20, 20.01), (30, 30.21), (40, 40.21)]
     assert [event.step for event in read.Audio("flute")] == [10, 20, 30, 40]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, refused):
+    (tmp_path / "file").touch()
+    with refused("cannot be written to .*file"):
+        Logs(tmp_path / "file" / "logs", 1)
+    with Logs(tmp_path / "logs", 1) as logs:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        try:
+            with refused("cannot be written to .*logs"):
+                logs.sound(10, "flute", np.zeros(1000, np.float32), 16000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
