@@ -33,6 +33,7 @@ ARRAYS = ("times_s", "f0_hz", "confidence", "loudness_db")  # the arrays of `Fea
 QUIETEST_VOICED_DB = -60.0  # below the clip's loudest frame, where CREPE finds pitch in hiss
 LOUD_PERCENTILE = 95
 WINDOW_SECONDS, N_WINDOWS = 0.25, 50  # of the spectrum in which partials are looked for
+NOISE_VOICED = 0.05  # share of the frames in which CREPE finds a pitch in noise
 PARTIALS_DB = -30.0  # relative to the strongest partial
 PIECE_SECONDS = 60.0  # of audio that are analysed at once
 RESAMPLED_AT_ONCE = 2**20  # samples
@@ -211,7 +212,7 @@ def why_no_pitch(audio: np.ndarray, sample_rate: int, features: Features) -> str
     elif len(partials_hz) and partials_hz[levels_db.argmax()] < low_hz:
         strongest_hz = partials_hz[levels_db.argmax()]
         reason = f"the sound is at {strongest_hz:.0f} Hz, and {tracked}; sing or play higher"
-    elif features.voiced.any():
+    elif features.voiced.mean() > NOISE_VOICED:
         reason = "its pitch is unsteady, short or soft; lower the note threshold"
     else:
         reason = "it has no clear pitch; sing or play one note at a time, nearer the microphone"
