@@ -9,7 +9,7 @@ from scipy.signal import fftconvolve
 
 from helpers import config
 from helpers.analysis import audio as sound
-from helpers.analysis import doctor, features, pitch
+from helpers.analysis import doctor, features, findings, pitch, recording_quality
 
 SAMPLE_RATE = 16000
 
@@ -151,7 +151,7 @@ def test_a_long_file_is_counted_block_by_block():
         audio[edge - 2 : edge + 2] = 0.9
     audio[100:104] = -0.9
     audio[200] = audio[300:302] = 0.9  # too short to be flat
-    assert round(doctor._clipped(audio) * len(audio)) == 12
+    assert round(recording_quality.clipped(audio) * len(audio)) == 12
 
 
 @pytest.mark.parametrize("rt60_s", [0.3, 0.6, 1.5])
@@ -198,15 +198,15 @@ def test_what_to_record_next():
     played = np.zeros((128, 100))
     played[60:73, [60, 70, 80]] = 3.0
     played[67:73, 60] = 0.1
-    sentences = doctor._coverage(played)
+    sentences = findings.coverage(played)
     assert "Record A♭4" not in " ".join(sentences)
     assert [s for s in sentences if s.startswith("Record")] == [
         "Record G♯4 to C5 softly: so far you have 0 s of it."
     ]
     played[67:73, 60] = 3.0
-    assert "All notes between are there, at every loudness." in doctor._coverage(played)
+    assert "All notes between are there, at every loudness." in findings.coverage(played)
     played[64:69] = 0.0
-    (advice,) = [s for s in doctor._coverage(played) if s.startswith("Record")]
+    (advice,) = [s for s in findings.coverage(played) if s.startswith("Record")]
     assert advice == "Record F4 to G4: so far you have 0 s of it."
 
 
@@ -245,9 +245,9 @@ def test_a_folder_without_recordings_is_refused(tmp_path, refused):
 
 def test_many_files_are_not_all_named():
     file = doctor.FileReport("0.wav", 1, 1, 0.5, 0, -20, -80, 0, 0.2)
-    names = doctor._named([dataclasses.replace(file, name=f"{i}.wav") for i in range(40)])
+    names = findings.named([dataclasses.replace(file, name=f"{i}.wav") for i in range(40)])
     assert names == "0.wav, 1.wav and 38 other files"
-    assert doctor._named([file]) == "0.wav"
+    assert findings.named([file]) == "0.wav"
 
 
 def test_what_the_doctor_heard_is_not_listened_to_again(tmp_path, monkeypatch):
