@@ -226,26 +226,27 @@ import ipywidgets
 import numpy as np
 
 from helpers import config
-from helpers.interface import widgets
+from helpers.interface import choosers, training_panel, widgets
 from helpers.training import history
 
 assert ipywidgets.__version__ == "7.7.1"
-chooser = widgets.clip_chooser(["voice", "flute", "violin"])
+chooser = choosers.clip_chooser(["voice", "flute", "violin"])
 assert chooser.path.is_file()
 
 # What the page sends when a file is uploaded.
 content = (config.DATA / "flute" / "flute_phrase.flac").read_bytes()
-for start in range(0, len(content), 2**16):
+for index, start in enumerate(range(0, len(content), 2**16)):
     is_last = start + 2**16 >= len(content)
-    message = {"id": "1", "name": "mine.flac", "is_last": is_last}
+    message = {"id": "1", "index": index, "name": "mine.flac", "is_last": is_last}
     part = memoryview(content)[start : start + 2**16]
     chooser._upload._handle_custom_msg(message, [part])
 assert chooser.path == config.UPLOADS / "mine.flac"
 assert chooser.path.read_bytes() == content
 
-recordings = widgets.recordings_chooser(["violin"])
+recordings = choosers.recordings_chooser(["violin"])
 recordings._name.value = "My flute!"
-recordings._upload._handle_custom_msg({"id": "2", "name": "a.flac", "is_last": True}, [content])
+message = {"id": "2", "index": 0, "name": "a.flac", "is_last": True}
+recordings._upload._handle_custom_msg(message, [content])
 assert recordings.folder == config.RECORDED_SETS / "My_flute"
 assert (recordings.folder / "a.flac").read_bytes() == content
 
@@ -253,7 +254,7 @@ widgets.DownloadButton(chooser.path).children[0].click()
 widgets.player(np.zeros(1600), 16000)
 
 sine = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
-training = widgets.TrainingPanel(16000)
+training = training_panel.TrainingPanel(16000)
 training(history.Progress(history.History([1], [9.0], [9.0]), sine, sine, 1, 2, 60.0))
 training
 """)
@@ -293,9 +294,9 @@ def test_microphone_of_the_chooser_can_be_shown(colab):
     # Colab shows anywidget's widgets only in what was displayed after they were enabled.
     printed = colab.run("""
 from google.colab import output
-from helpers.interface import capture, widgets
+from helpers.interface import capture, choosers
 
-chooser = widgets.clip_chooser(["voice"])
+chooser = choosers.clip_chooser(["voice"])
 print(output._widgets._installed_url is not None)
 microphone = chooser.children[0].children[-1]
 microphone.click()

@@ -1,9 +1,10 @@
 """What is clicked, moved and listened to in a notebook.
 
-`widgets` has choosers, players and the panel of a training, `transfer_panel` is notebook 3's, and
-`capture` records from a microphone.
+`choosers` has lists to choose from, to which uploads and recordings are added, and `widgets` has
+players and a button for downloads. `training_panel` is notebook 2's panel, `transfer_panel` is
+notebook 3's, and `capture` records from a microphone.
 
 May import: all other folders.
 """
 
-__all__ = ["capture", "transfer_panel", "widgets"]
+__all__ = ["capture", "choosers", "training_panel", "transfer_panel", "widgets"]

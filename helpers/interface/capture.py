@@ -10,6 +10,7 @@ import queue
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -23,6 +24,7 @@ from tqdm.auto import tqdm
 from helpers import config
 from helpers.errors import InputError, InputWarning
 from helpers.files import free_name, replacing
+from helpers.interface.uploads import Arrived
 
 SOURCES = ("auto", "local", "browser")
 SILENCE_PEAK = 10 ** (-60 / 20)  # below -60 dBFS nobody played: the microphone is muted
@@ -52,7 +54,7 @@ class Recording:
     warning: str = ""
 
 
-def record(seconds=10.0, source="auto"):
+def record(seconds: float = 10.0, source: str = "auto") -> "Recording | BrowserRecorder":
     """Records from a microphone: end the cell with the result, and use it in the next cell.
 
     With a microphone on the machine that runs Python, and in Colab, it returns when the recording
@@ -99,38 +101,39 @@ class BrowserRecorder(anywidget.AnyWidget):
     seconds = traitlets.Float(10.0, help="Longest recording.").tag(sync=True)
     message = traitlets.Unicode(help="What the panel says.").tag(sync=True)
 
-    def __init__(self, seconds=10.0, **kwargs):
+    def __init__(self, seconds: float = 10.0, **kwargs: object) -> None:
+        """Records at most `seconds`."""
         _check_seconds(seconds)
         super().__init__(seconds=seconds, **kwargs)
         self._recording = None
         self._problem = NOTHING_RECORDED
-        self._parts = {}  # recording's id -> {index: samples}, until all have arrived
+        self._arrived = Arrived()
         self._callbacks = []
         self.on_msg(self._on_message)
 
     @property
-    def recording(self):
+    def recording(self) -> Recording:
         """The last finished recording."""
         if self._recording is None:
             raise InputError(self._problem)
         return self._recording
 
     @property
-    def audio(self):
+    def audio(self) -> np.ndarray:
         """Samples of the last recording: float32 [n_samples]."""
         return self.recording.audio
 
     @property
-    def sample_rate(self):
+    def sample_rate(self) -> int:
         """Sample rate of the last recording, in Hz."""
         return self.recording.sample_rate
 
     @property
-    def path(self):
+    def path(self) -> Path | None:
         """The WAV file of the last recording."""
         return self.recording.path
 
-    def on_recording(self, callback):
+    def on_recording(self, callback: Callable[[Recording], object]) -> None:
         """Has `callback(recording)` called after each recording."""
         self._callbacks.append(callback)
 
@@ -138,12 +141,12 @@ class BrowserRecorder(anywidget.AnyWidget):
         if content["type"] == "error":
             self._problem = content["text"]
             return
-        parts = self._parts.setdefault(content["id"], {})
-        parts[content["index"]] = np.frombuffer(buffers[0], "<f4")
+        parts = self._arrived.parts(content["id"])
+        parts.append((content["index"], np.frombuffer(buffers[0], "<f4")))
         if len(parts) < content["count"]:
             return
-        del self._parts[content["id"]]
-        audio = np.concatenate([parts[index] for index in sorted(parts)])
+        self._arrived.remove(content["id"])
+        audio = np.concatenate([samples for _, samples in sorted(parts, key=lambda part: part[0])])
         self._recording = _finish(audio, content["sample_rate"])
         warning = self._recording.warning
         self.message = f"⚠ {warning}" if warning else f"Saved as {self._recording.path.name}."

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from helpers import config, plots
 from helpers.errors import InputError
 from helpers.instruments import bundles
-from helpers.interface import widgets
+from helpers.interface import choosers, widgets
 from helpers.transfer import session
 from helpers.transfer.settings import Settings
 from helpers.transfer.studio import Studio
@@ -42,7 +42,7 @@ class TransferPanel(ipywidgets.VBox):
         self.studio = Studio()
         self._due, self._timer = 0, None
         self._stages = self._load, self._play, self._draw_result, self._draw_curves
-        self.clips = widgets.clip_chooser(CLIP_FOLDERS)
+        self.clips = choosers.clip_chooser(CLIP_FOLDERS)
         self.instruments, self.second, damaged = _instrument_choosers()
         self.rooms = _room_chooser()
         for chooser in (self.clips, self.instruments, self.second, self.rooms):
@@ -207,8 +207,8 @@ def _instrument_choosers():
     paths = [bundle.path for bundle in listed if bundle.card is not None]
     paths.sort(key=lambda path: path.name != "violin")  # what the lesson speaks of comes first
     offered = {"paths": paths, "upload_to": config.RUNS / "uploaded", "accept": ".zip"}
-    first = widgets.Chooser(**offered, check=_check_bundle, title="Instrument")
-    second = widgets.Chooser(**offered, check=_check_bundle, title="Second one", none="none")
+    first = choosers.Chooser(**offered, check=_check_bundle, title="Instrument")
+    second = choosers.Chooser(**offered, check=_check_bundle, title="Second one", none="none")
     return first, second, [bundle.problem for bundle in listed if bundle.card is None]
 
 
@@ -222,8 +222,8 @@ def _room_chooser():
     folder = config.UPLOADS / "rooms"
     paths = sorted(folder.glob("[!.]*"))
     own = "the instrument's recordings"
-    return widgets.Chooser(
-        paths, folder, widgets.SOUNDS, title="Room from", none=own, check=_check_room
+    return choosers.Chooser(
+        paths, folder, choosers.SOUNDS, title="Room from", none=own, check=_check_room
     )
 
 

@@ -19,14 +19,17 @@ function render({ model, el }) {
   row.append(button, input, " ", state);
   el.append(row);
 
-  function taken(n_parts) {
-    return new Promise((resolve) => {
-      const look = () => {
-        if (model.get("n_taken") < n_parts) return;
+  function taken(id, n_parts) {
+    return new Promise((resolve, reject) => {
+      const finish = (settle, result) => {
         model.off("change:n_taken", look);
-        resolve();
+        model.off("msg:custom", onLost);
+        settle(result);
       };
+      const look = () => model.get("n_taken") >= n_parts && finish(resolve);
+      const onLost = ({ lost }) => lost === id && finish(reject, new Error("a part is lost"));
       model.on("change:n_taken", look);
+      model.on("msg:custom", onLost);
       look();
     });
   }
@@ -39,8 +42,9 @@ function render({ model, el }) {
       const start = index * PART_BYTES;
       const part = await file.slice(start, start + PART_BYTES).arrayBuffer();
       const n_taken = model.get("n_taken");
-      model.send({ id, name: file.name, is_last: index === count - 1 }, undefined, [part]);
-      await taken(n_taken + 1);
+      const is_last = index === count - 1;
+      model.send({ id, index, name: file.name, is_last }, undefined, [part]);
+      await taken(id, n_taken + 1);
     }
   }
 
@@ -55,7 +59,7 @@ function render({ model, el }) {
       }
       state.textContent = "";
     } catch (error) {
-      state.textContent = `${name} could not be read (${error.message}): choose it again.`;
+      state.textContent = `${name} could not be uploaded (${error.message}): choose it again.`;
     }
     input.value = ""; // so that the same file can be chosen again
     button.disabled = false;

@@ -137,7 +137,7 @@ def test_a_second_instrument_is_mixed_in_when_it_is_chosen(panel):
 
 
 def upload(chooser, name, content):
-    message = {"id": name, "name": name, "is_last": True}
+    message = {"id": name, "index": 0, "name": name, "is_last": True}
     chooser._upload._handle_custom_msg(message, [memoryview(content)])
 
 
@@ -156,7 +156,7 @@ def test_of_an_upload_that_is_no_instrument_nothing_is_left(panel):
     upload(panel.instruments, "letter.zip", b"words")
     assert panel.instruments.path == before
     assert "letter.zip" in words(panel)
-    assert not list((config.RUNS / "uploaded").iterdir())
+    assert not list((config.RUNS / "uploaded").glob("*"))
     np.testing.assert_array_equal(heard(panel)[1], result)
 
 
