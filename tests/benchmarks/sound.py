@@ -40,6 +40,7 @@ from pathlib import Path
 import librosa
 import numpy as np
 import pandas as pd
+import scipy.ndimage
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -60,6 +61,7 @@ BANDS_HZ = (200, 500, 1000, 2000, 4000, 5000, 8000, 11000, 15000)
 SHARE_BANDS_HZ = ((200, 2000), (2000, 8000), (8000, 15000))
 SHARE_SECONDS = 0.046
 NOISE_EDGES_HZ = np.linspace(0.0, SAMPLE_RATE / 2, 178)  # of the row "analysis"
+SMOOTHED_FRAMES = 9  # of its noise
 N_FFT = 4096
 LOWEST_HZ, BELOW_F0 = 20.0, 0.7
 SPECTRAL_SIZES = (5632, 2816, 1408, 704, 352, 176)  # those of the paper, in ms, at 44.1 kHz
@@ -172,8 +174,10 @@ def from_analysis(recording):
     white = np.random.default_rng(0).standard_normal(n_samples)
     noise = librosa.stft(white, n_fft=size, hop_length=HOP)
     bins_hz = librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=size)
+    # What one frame shows of noise varies as the noise made from it does: twice is too much.
+    smooth = scipy.ndimage.uniform_filter1d(found.band_density, SMOOTHED_FRAMES, axis=0)
     for i, column in enumerate(noise.T):
-        density = np.interp(bins_hz, (edges_hz[1:] + edges_hz[:-1]) / 2, found.band_density[i])
+        density = np.interp(bins_hz, (edges_hz[1:] + edges_hz[:-1]) / 2, smooth[i])
         column *= np.sqrt(density * SAMPLE_RATE / 2)
     return played + librosa.istft(noise, hop_length=HOP, length=n_samples)
 
