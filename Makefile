@@ -24,9 +24,10 @@ test-fast: .venv/installed lint
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 lab: .venv/installed
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 results: .venv/installed
 	$(BIN)/python -m helpers.evaluation
@@ -42,7 +43,13 @@ checkpoints: .venv/installed .venv/system
 	$(BIN)/python data/render_corpus.py
 	$(BIN)/python checkpoints/train.py --audio $(AUDIO)
 
+# TensorFlow and ddsp run on these versions of Python.
+CHECK_PYTHON = import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else \
+  "This is Python %d.%d, and Python 3.10 to 3.13 is needed: install one of these and name it, " \
+  "such as make PYTHON=python3.12 $(MAKECMDGOALS)" % v[:2])
+
 .venv/installed: requirements.txt requirements-no-deps.txt tests/requirements.txt
+	@$(PYTHON) -c '$(CHECK_PYTHON)'
 	$(PYTHON) -m venv .venv || { apt-get install -y python3-venv && $(PYTHON) -m venv .venv; }
 	$(BIN)/pip install -q -r tests/requirements.txt
 	$(BIN)/pip install -q --no-deps -r requirements-no-deps.txt

@@ -15,7 +15,7 @@ from helpers.errors import InputError
 try:
     import fcntl
 except ImportError:  # Windows, where a file that is open cannot be removed
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 UNFINISHED = ".unfinished-"  # folders that are being written to; each is locked by its process
 FORMER = ".former-"  # folders that are being replaced: ".former-<time>-<name>"

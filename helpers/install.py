@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VERSION = r"(\d+!)?\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?(\+[a-z0-9.]+)?"
 
 
-def install_missing(root=ROOT):
+def install_missing(root: Path = ROOT) -> list[str]:
     """Installs the packages of `requirements.txt` and `requirements-no-deps.txt` that are absent.
 
     Everything installed is held at its version; those of the second file come without their
@@ -53,7 +53,7 @@ def _absent(requirements):
 
 
 def _installed():
-    found = {}
+    found: dict[str, str] = {}
     for distribution in distributions():
         name = distribution.metadata["Name"]
         if name:
@@ -63,7 +63,7 @@ def _installed():
 
 def _name(requirement):
     """The package's name as PyPI compares names (PEP 503)."""
-    name = re.match(r"[A-Za-z0-9._-]+", requirement)[0]
+    name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

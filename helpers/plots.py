@@ -3,10 +3,19 @@
 Pitch is blue and loudness orange everywhere; what was there before is grey.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import librosa
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+from helpers import config
 
 BLUE, ORANGE, GREY = "#1f6fb4", "#e4572e", "#8a8a8a"
 CYAN = "#40e0ff"  # pitch, where the ground is a spectrogram
@@ -23,7 +32,9 @@ MOST_NAMES = 12  # of files below an axis
 NAMED_NOTES = ((15, "CEGA"), (24, "CEA"), (38, "CG"), (np.inf, "C"))
 
 
-def waveform(audio, sample_rate, ax=None, title=None):
+def waveform(
+    audio: np.ndarray, sample_rate: int, ax: Axes | None = None, title: str | None = None
+) -> tuple[Figure, Axes]:
     """Audio [n_samples] over seconds."""
     fig, ax = _axes(ax, height=1.6)
     step = max(1, 2 * len(audio) // MOST_COLUMNS)  # of each, the lowest and the highest are drawn
@@ -37,14 +48,20 @@ def waveform(audio, sample_rate, ax=None, title=None):
 
 
 def spectrogram(
-    audio, sample_rate, f0_hz=None, frame_rate=None, ax=None, title=None, colorbar=True
-):
+    audio: np.ndarray,
+    sample_rate: int,
+    f0_hz: np.ndarray | None = None,
+    frame_rate: int = config.FRAME_RATE,
+    ax: Axes | None = None,
+    title: str | None = None,
+    colorbar: bool = True,
+) -> tuple[Figure, Axes]:
     """Log-frequency spectrogram in dB below the loudest, with f0 drawn over it if given.
 
     Args:
       audio: Shape [n_samples].
       sample_rate: Hz.
-      f0_hz: Shape [n_frames], NaN where unvoiced; needs `frame_rate`.
+      f0_hz: Shape [n_frames], NaN where unvoiced.
       frame_rate: Frames of f0 a second.
       ax: Axes to draw on; without them a figure is made.
       title: Title of the axes.
@@ -81,19 +98,21 @@ def spectrogram(
     return fig, ax
 
 
-def feature_curves(curves, title=None):
+def feature_curves(features: Any, title: str | None = None) -> tuple[Figure, np.ndarray]:
     """f0, confidence and loudness of one `Features`, above one another."""
     fig, axes = _rows(3, height=5)
-    _f0(axes[0], curves.times_s, curves.f0_hz)
-    axes[1].plot(curves.times_s, curves.confidence, color=GREY, lw=0.9)
+    _f0(axes[0], features.times_s, features.f0_hz)
+    axes[1].plot(features.times_s, features.confidence, color=GREY, lw=0.9)
     axes[1].set(ylabel="confidence", ylim=(0, 1.02))
-    _loudness(axes[2], curves.times_s, curves.loudness_db)
+    _loudness(axes[2], features.times_s, features.loudness_db)
     axes[0].set(title=title)
-    _over_time(axes, len(curves.times_s) / curves.frame_rate)
+    _over_time(axes, len(features.times_s) / features.frame_rate)
     return fig, axes
 
 
-def adjusted_curves(before, after, notes=None, axes=None):
+def adjusted_curves(
+    before: Any, after: Any, notes: np.ndarray | None = None, axes: np.ndarray | None = None
+) -> tuple[Figure, np.ndarray]:
     """f0 and loudness of two `Features` of equal length: as recorded and as played.
 
     Args:
@@ -117,7 +136,9 @@ def adjusted_curves(before, after, notes=None, axes=None):
     return fig, axes
 
 
-def example(fields, sample_rate, frame_rate):
+def example(
+    fields: Mapping[str, np.ndarray], sample_rate: int, frame_rate: int
+) -> tuple[Figure, np.ndarray]:
     """Sound, f0 and loudness of one dataset example on one time axis."""
     fig, axes = _rows(3, height=6)
     spectrogram(fields["audio"], sample_rate, ax=axes[0])
@@ -128,8 +149,8 @@ def example(fields, sample_rate, frame_rate):
     return fig, axes
 
 
-def data_report(report):
-    """What a `doctor.Report` measured: which notes sound how loud, and the level of each file."""
+def data_report(report: Any) -> tuple[Figure, np.ndarray]:
+    """Shows a `doctor.Report`: how loud which notes are, and the level of each file."""
     fig, axes = plt.subplots(
         2, figsize=(WIDTH, 6.5), layout="constrained", height_ratios=(3, 2), squeeze=False
     )
@@ -138,20 +159,25 @@ def data_report(report):
     return fig, axes[:, 0]
 
 
-def loss_curves(history, ax=None):
+def loss_curves(history: Any, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Training and held-out loss over the steps of a `History`, or of a `Progress`' history."""
     history = getattr(history, "history", history)
     fig, ax = _axes(ax, height=2.8)
     ax.plot(history.step, history.train_loss, color=GREY, marker=".", label="training")
     ax.plot(history.step, history.heldout_loss, color=ORANGE, marker=".", label="held out")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="step", ylabel="loss")
     ax.grid(axis="y", alpha=0.3)
     ax.legend(loc="upper right")
     return fig, ax
 
 
-def above_one_another(sounds, sample_rate, f0_hz=None, frame_rate=None):
+def above_one_another(
+    sounds: Mapping[str, np.ndarray],
+    sample_rate: int,
+    f0_hz: Mapping[str, np.ndarray] | None = None,
+    frame_rate: int = config.FRAME_RATE,
+) -> tuple[Figure, np.ndarray]:
     """Spectrograms of several sounds on one time axis.
 
     Args:
@@ -167,7 +193,9 @@ def above_one_another(sounds, sample_rate, f0_hz=None, frame_rate=None):
     return fig, axes
 
 
-def learning_curves(curves):
+def learning_curves(
+    curves: Mapping[str, Sequence[Sequence[float]]],
+) -> tuple[Figure, np.ndarray]:
     """Held-out losses of several trainings beside one another, each on an axis of its own.
 
     Args:
@@ -182,7 +210,7 @@ def learning_curves(curves):
     return fig, axes
 
 
-def bars(table, of, metrics):
+def bars(table: pd.DataFrame, of: str, metrics: Mapping[str, str]) -> tuple[Figure, np.ndarray]:
     """Figures from here, with their intervals, beside those that are quoted.
 
     Args:
@@ -191,43 +219,24 @@ def bars(table, of, metrics):
       of: The column that names the groups of bars.
       metrics: Column to title; one that the table quotes nothing of is left out.
     """
-    shown = {m: title for m, title in metrics.items() if m in table}
+    quoted = table[table["by"] != "here"]
     shown = {
-        m: title for m, title in shown.items() if table[table["by"] != "here"][m].notna().any()
+        metric: title
+        for metric, title in metrics.items()
+        if metric in table and quoted[metric].notna().any()
     }
     fig, axes = plt.subplots(
         1, len(shown), figsize=(WIDTH, 3.2), layout="constrained", squeeze=False
     )
-    groups = list(dict.fromkeys(table[of]))
     for ax, (metric, title) in zip(axes[0], shown.items(), strict=True):
-        for by, color, side in (("quoted", GREY, -0.2), ("here", BLUE, 0.2)):
-            rows = table[(table["by"] == "here") == (by == "here")].set_index(of)
-            rows = rows.reindex(groups)
-            places = np.arange(len(groups)) + side
-            ax.bar(places, rows[metric], width=0.38, color=color, label=by)
-            ends = [np.abs(rows[metric] - rows[f"{metric}_{end}"]) for end in ("low", "high")]
-            ax.errorbar(places, rows[metric], yerr=ends, fmt="none", ecolor="black", capsize=3)
-            tops = rows[f"{metric}_high"].fillna(rows[metric])  # figures stand above the whiskers
-            for place, value, top in zip(places, rows[metric], tops, strict=True):
-                if np.isfinite(value):
-                    ax.annotate(
-                        f"{value:.3f}",
-                        (place, top),
-                        (0, 3),
-                        textcoords="offset points",
-                        ha="center",
-                        fontsize="small",
-                    )
-        ax.set_xticks(range(len(groups)), groups)
-        ax.margins(y=0.1)
+        _bars_of(ax, table, of, metric)
         ax.set(title=title, ylim=(0, None))
-        ax.spines[["top", "right"]].set_visible(False)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return fig, axes[0]
 
 
-def aligned(n_rows, height):
+def aligned(n_rows: int, height: float) -> tuple[Figure, np.ndarray]:
     """A figure of axes [n_rows] above one another, with the margins of every such figure.
 
     Several of them below each other have one time axis, and each is drawn in half the time, as no
@@ -239,8 +248,27 @@ def aligned(n_rows, height):
     return fig, axes[:, 0]
 
 
+def _bars_of(ax, table, of, metric):
+    """Draws the bars of one metric, each with its interval and its figure above it."""
+    groups = list(dict.fromkeys(table[of]))
+    for by, color, side in (("quoted", GREY, -0.2), ("here", BLUE, 0.2)):
+        rows = table[(table["by"] == "here") == (by == "here")].set_index(of).reindex(groups)
+        places = np.arange(len(groups)) + side
+        ax.bar(places, rows[metric], width=0.38, color=color, label=by)
+        ends = [np.abs(rows[metric] - rows[f"{metric}_{end}"]) for end in ("low", "high")]
+        ax.errorbar(places, rows[metric], yerr=ends, fmt="none", ecolor="black", capsize=3)
+        tops = rows[f"{metric}_high"].fillna(rows[metric])  # figures stand above the whiskers
+        above = {"textcoords": "offset points", "ha": "center", "fontsize": "small"}
+        for place, value, top in zip(places, rows[metric], tops, strict=True):
+            if np.isfinite(value):
+                ax.annotate(f"{value:.3f}", (place, top), (0, 3), **above)
+    ax.set_xticks(range(len(groups)), groups)
+    ax.margins(y=0.1)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
 def _notes_by_loudness(ax, seconds_played):
-    """A map of how long each MIDI note sounds at each dB of loudness [128, 100]."""
+    """Draws how long each MIDI note sounds at each dB of loudness [128, 100]."""
     pairs_db = seconds_played.reshape(len(seconds_played), -1, 2).sum(axis=2)  # steps of 2 dB
     notes, levels = (np.flatnonzero(pairs_db.sum(axis=k)) for k in (1, 0))
     low, high = (notes[0] - 1, notes[-1] + 1) if len(notes) else (60, 72)
@@ -261,7 +289,7 @@ def _notes_by_loudness(ax, seconds_played):
 
 
 def _levels_of_files(ax, files):
-    """Notes, and the noise in the pauses, of each file."""
+    """Draws the level of the notes, and of the noise in the pauses, of each file."""
     places = np.arange(len(files))
     notes_db = np.array([file.note_level_db for file in files])
     noise_db = np.array([file.noise_floor_db for file in files])
@@ -273,7 +301,7 @@ def _levels_of_files(ax, files):
         ax.set_xticks(places, [_shortened(file.name) for file in files], rotation=20, ha="right")
         ax.set(xlabel="file", title="How loud")
     else:
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(xlabel="file, in the order of the names", title="How loud")
     ax.grid(axis="y", alpha=0.3)
     ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False)
@@ -308,7 +336,7 @@ def _f0(ax, times_s, f0_hz, color=BLUE, label=None):
     """Draws f0 in Hz on a logarithmic axis that names notes."""
     ax.plot(times_s, f0_hz, color=color, lw=1.4, label=label)
     drawn_hz = np.concatenate([line.get_ydata() for line in ax.lines])
-    drawn_hz = drawn_hz[np.isfinite(drawn_hz)] if np.isfinite(drawn_hz).any() else [220.0]
+    drawn_hz = drawn_hz[np.isfinite(drawn_hz)] if np.isfinite(drawn_hz).any() else np.array([220.0])
     low, high = np.min(drawn_hz) / 1.3, np.max(drawn_hz) * 1.3
     span = 12.0 * np.log2(high / low)
     names = next(names for most, names in NAMED_NOTES if span <= most)

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 
 GREETINGS = re.compile(
     r"before absl::InitializeLog|port\.cc|cpu_feature_guard\.cc|To enable the following"
@@ -21,7 +22,7 @@ GREETINGS = re.compile(
 
 
 @contextlib.contextmanager
-def without_greetings():
+def without_greetings() -> Iterator[None]:
     """Holds back the error stream of the process, C++ included, and then passes on the rest."""
     stream = os.dup(2)
     with tempfile.TemporaryFile("w+", errors="replace") as held:

@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from numbers import Real
 from pathlib import Path
 
 import anywidget
@@ -105,10 +104,10 @@ class BrowserRecorder(anywidget.AnyWidget):
         """Records at most `seconds`."""
         _check_seconds(seconds)
         super().__init__(seconds=seconds, **kwargs)
-        self._recording = None
+        self._recording: Recording | None = None
         self._problem = NOTHING_RECORDED
         self._arrived = Arrived()
-        self._callbacks = []
+        self._callbacks: list[Callable[[Recording], object]] = []
         self.on_msg(self._on_message)
 
     @property
@@ -147,15 +146,17 @@ class BrowserRecorder(anywidget.AnyWidget):
             return
         self._arrived.remove(content["id"])
         audio = np.concatenate([samples for _, samples in sorted(parts, key=lambda part: part[0])])
-        self._recording = _finish(audio, content["sample_rate"])
-        warning = self._recording.warning
-        self.message = f"⚠ {warning}" if warning else f"Saved as {self._recording.path.name}."
+        self._recording = recording = _finish(audio, content["sample_rate"])
+        if recording.warning or recording.path is None:
+            self.message = f"⚠ {recording.warning}"
+        else:
+            self.message = f"Saved as {recording.path.name}."
         for callback in self._callbacks:
-            callback(self._recording)
+            callback(recording)
 
 
 def _check_seconds(seconds):
-    if not (isinstance(seconds, Real) and 0 < seconds <= config.MAX_SECONDS):
+    if not (isinstance(seconds, (int, float)) and 0 < seconds <= config.MAX_SECONDS):
         raise InputError(
             f"A recording cannot last {seconds!r} seconds: give a number above 0 and up to "
             f"{config.MAX_SECONDS}."
@@ -211,7 +212,9 @@ def _record_local(seconds):
             'kernel, or use source="browser".'
         ) from None
     sample_rate = round(device["default_samplerate"])
-    blocks = queue.SimpleQueue()  # filled by PortAudio's thread, so a busy kernel loses nothing
+    blocks: queue.SimpleQueue[np.ndarray] = (
+        queue.SimpleQueue()
+    )  # filled by PortAudio's thread, so a busy kernel loses nothing
     microphone = dict(
         device=device["index"],
         samplerate=sample_rate,

@@ -42,7 +42,8 @@ class _Chooser(ipywidgets.VBox):
             record.on_click(self._record)
             buttons.append(record)
             below.append(self._microphone)
-        super().__init__([ipywidgets.HBox(buttons), *below])
+        self._rows = [ipywidgets.HBox(buttons), *below]
+        super().__init__(self._rows)
 
     def offer(self, path: Path) -> None:
         """Puts a path into the list if it is not there."""
@@ -111,7 +112,7 @@ class Chooser(_Chooser):
           check: Function of a path that raises InputError for an upload that cannot be used, of
             which nothing is then kept.
         """
-        self._upload_to, self._seconds, self._check = Path(upload_to), seconds, check
+        self._upload_to, self._check = Path(upload_to), check
         self._next = "Run the cells below."
         options = [(_label(path), Path(path)) for path in paths]
         super().__init__([(none, None)] * bool(none) + options, accept, seconds, title=title)
@@ -124,7 +125,7 @@ class Chooser(_Chooser):
     def add(self, path: str | Path) -> None:
         """Adds a file to the list and chooses it."""
         self._offer(Path(path))
-        self._say(f"Chosen: {self.path.name}. {self._next}")
+        self._say(f"Chosen: {Path(path).name}. {self._next}")
 
     def on_choice(self, callback: Callable[[], object]) -> None:
         """Has `callback()` called when another file is chosen."""
@@ -139,9 +140,10 @@ class Chooser(_Chooser):
 
     def _record(self, button):
         """Records with this machine's microphone; without one, shows the browser's recorder."""
-        self._say(f"Recording {self._seconds:g} s …")
+        seconds = self._recorder.seconds
+        self._say(f"Recording {seconds:g} s …")
         try:
-            self._on_recording(capture.record(self._seconds, source="local"))
+            self._on_recording(capture.record(seconds, source="local"))
         except InputError:
             super()._record(button)
 
@@ -174,7 +176,7 @@ class FolderChooser(_Chooser):
         self._path.placeholder = "such as ~/Music/cello"
         self._list.observe(lambda _: self._name_it(), "value")
         self._name_it()
-        self.children = [self._name, *self.children[:1], self._path, *self.children[1:]]
+        self.children = [self._name, self._rows[0], self._path, *self._rows[1:]]
 
     @property
     def folder(self) -> Path:

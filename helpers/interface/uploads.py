@@ -26,7 +26,7 @@ class Uploader(anywidget.AnyWidget):
         """Accepts kinds of files, as HTML has them: "audio/*" or ".zip"."""
         super().__init__(accept=accept, multiple=multiple, **kwargs)
         self._arrived = Arrived()
-        self._callbacks = []
+        self._callbacks: list[Callable[[str, bytes], object]] = []
         self.on_msg(self._on_part)
 
     def on_file(self, callback: Callable[[str, bytes], object]) -> None:
@@ -56,7 +56,8 @@ class Arrived:
 
     def __init__(self) -> None:
         """Nothing has arrived."""
-        self._last_s, self._parts = {}, {}
+        self._last_s: dict[str, float] = {}
+        self._parts: dict[str, list] = {}
 
     def parts(self, name: str) -> list:
         """The parts of one so far, to which the next is appended."""
