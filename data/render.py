@@ -338,7 +338,7 @@ def render_clip(clip, folder, sound_bank, sample_rate=SAMPLE_RATE):
     notes, marks, seconds = read_score(clip)
     target = folder / f"{clip.name}.flac"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=target.parent) as temporary:
+    with tempfile.TemporaryDirectory(prefix=".rendering-", dir=target.parent) as temporary:
         midi_path, flac_path, f0_path = (Path(temporary) / name for name in ("mid", "flac", "csv"))
         write_midi(midi_path, notes, marks, clip.instrument, seconds)
         audio = play_midi(midi_path, sound_bank, round(seconds * SAMPLE_RATE))

@@ -80,3 +80,29 @@ def test_committed_notebook_shows_a_whole_run_without_errors(name):
     outputs = [output for cell in code for output in cell.outputs]
     assert not any(output.output_type == "error" for output in outputs)
     assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+def shown_by(notebook):
+    """All text that the cells of a notebook show."""
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+    texts = [output.get("text", "") for output in outputs]
+    return "\n".join(texts + [o.get("data", {}).get("text/plain", "") for o in outputs])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_committed_notebook_shows_nothing_of_the_machine_that_ran_it(name):
+    notebook = nbformat.read(config.ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert not [output.text for output in outputs if output.get("name") == "stderr"]
+    assert not re.findall(r"/(?:root|home|work|tmp|Users)/\S*", shown_by(notebook))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_and_paths_in_the_text_of_a_notebook_lead_to_files(name):
+    notebook = nbformat.read(config.ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for link in re.findall(r"\]\(((?!https?:|#|data:)[^)\s]+)\)", text):
+        assert (config.ROOT / "notebooks" / link.partition("#")[0]).exists(), link
+    for path in re.findall(r"`((?:data|checkpoints|docs|helpers|notebooks)/[\w./-]+)`", text):
+        own = ("data/my_audio", "data/my_recordings", "data/recordings")
+        assert (config.ROOT / path).exists() or path.startswith(own), path

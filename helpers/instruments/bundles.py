@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.errors import InputError
-from helpers.files import explaining, replacing, replacing_folder
+from helpers.files import explaining, recover, replacing, replacing_folder
 from helpers.instruments import (
     configurations,
     gin_settings,
@@ -88,6 +88,7 @@ def load(path: Path | str, feature_profile: str | None = None) -> Instrument:
     ((16000,), 16000)
     """
     path = Path(path)
+    recover(path.parent)
     with _unpacked(path) as folder:
         config, statistics, card = _read(folder, path.name, feature_profile)
         loaded = instruments.make(config, f"The configuration of {path.name}")
@@ -111,6 +112,8 @@ def listing(*folders: Path | str) -> list[Listed]:
     No network is built. A damaged bundle is named beside the others. A zip beside its folder is
     not listed again.
     """
+    for folder in folders:
+        recover(folder)
     paths = [path for folder in folders for path in sorted(Path(folder).glob("[!.]*"))]
     return [listed(path) for path in paths if _looks_like_a_bundle(path)]
 

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import tiny_instrument
+from killed_replacement import leave_half_replaced
 from tiny_instrument import STATISTICS, play
 
 from helpers.instruments import bundles, configurations, gin_settings
@@ -86,6 +87,16 @@ def test_a_crash_while_saving_leaves_the_old(instrument, saved, tmp_path, monkey
         bundles.save(instrument, bundle)
     assert contents(bundle) == before
     assert [path.name for path in bundle.parent.iterdir()] == ["tiny"]
+
+
+@pytest.mark.parametrize("find", [bundles.load, lambda bundle: bundles.listing(bundle.parent)])
+def test_a_bundle_whose_replacement_was_killed_is_found(saved, tmp_path, find):
+    bundle = shutil.copytree(saved, tmp_path / "tiny")
+    before = contents(bundle)
+    leave_half_replaced(bundle)
+    assert find(bundle)
+    assert contents(bundle) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
 # Credit

@@ -5,6 +5,7 @@ import resource
 import numpy as np
 import pytest
 import tensorflow as tf
+from killed_replacement import leave_half_replaced
 
 from helpers.training.checkpoints import Checkpoints
 
@@ -93,6 +94,14 @@ def test_what_a_kill_has_left_is_swept_away(two):
     kept, _ = two
     (kept.folder / ".unfinished-abc" / "step-150").mkdir(parents=True)
     kept.restore()
+    assert names(kept) == ["step-10", "step-100"]
+
+
+def test_a_checkpoint_whose_replacement_was_killed_is_found(two):
+    kept, variable = two
+    leave_half_replaced(kept.folder / "step-100")
+    assert kept.restore() == {"steps": [100]}
+    np.testing.assert_array_equal(variable, 100)
     assert names(kept) == ["step-10", "step-100"]
 
 
