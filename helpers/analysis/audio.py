@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import librosa
@@ -80,7 +80,7 @@ def load_to_disk(path: str | Path, sample_rate: int | None = None) -> tuple[np.m
     return _read(Path(path), sample_rate, np.inf, on_disk)
 
 
-def resample(audio, sample_rate, new_sample_rate):
+def resample(audio: np.ndarray, sample_rate: int, new_sample_rate: int) -> np.ndarray:
     """Audio [n_samples] at another rate in Hz, by soxr at high quality."""
     return librosa.resample(
         audio, orig_sr=sample_rate, target_sr=new_sample_rate, res_type="soxr_hq"
@@ -131,7 +131,12 @@ def on_disk(blocks: Iterable[np.ndarray]) -> np.memmap:
         return np.memmap(file, np.float32, "r+")
 
 
-def save(path, audio, sample_rate, tags=None):
+def save(
+    path: str | Path,
+    audio: np.ndarray,
+    sample_rate: int,
+    tags: Mapping[str, str] | None = None,
+) -> None:
     """Writes audio as the path's format (.wav or .flac); a file is there whole or not at all.
 
     Args:
@@ -151,8 +156,8 @@ def save(path, audio, sample_rate, tags=None):
             file.write(np.clip(audio[first : first + SAVED_AT_ONCE], -1.0, 1.0))
 
 
-def check_ending(path):
-    """Refuses a path whose ending is not that of a format that `save` writes."""
+def check_ending(path: str | Path) -> None:
+    """Raises InputError if a path does not end as a format that `save` writes."""
     if Path(path).suffix.lower() not in (".wav", ".flac"):
         raise InputError(f"Sound is saved as .wav or .flac, not as {path}: rename it.")
 

@@ -38,7 +38,7 @@ models = dict.fromkeys(CAPACITY_MULTIPLIERS)
 core = sys.modules[__name__]  # ddsp takes `models` and `build_and_load_model` from crepe.core
 
 
-def build_and_load_model(model_capacity):
+def build_and_load_model(model_capacity: str) -> tf_keras.Model:
     """Return the CREPE network with its official weights, built once for each size.
 
     Args:
@@ -63,7 +63,14 @@ def build_and_load_model(model_capacity):
     return models[model_capacity]
 
 
-def get_activation(audio, sr, model_capacity="full", center=True, step_size=10, verbose=1):
+def get_activation(
+    audio: np.ndarray,
+    sr: float,
+    model_capacity: str = "full",
+    center: bool = True,
+    step_size: float = 10,
+    verbose: int = 1,
+) -> np.ndarray:
     """Run the network over the audio, in batches, so that memory does not grow with its length.
 
     Args:
@@ -106,7 +113,9 @@ def get_activation(audio, sr, model_capacity="full", center=True, step_size=10, 
     return activation
 
 
-def to_local_average_cents(salience, center=None):
+def to_local_average_cents(
+    salience: np.ndarray, center: int | np.ndarray | None = None
+) -> np.ndarray:
     """Decode activations to the average pitch of nine bins, weighted by their activations.
 
     Args:
@@ -136,7 +145,7 @@ def to_local_average_cents(salience, center=None):
         return (weights * BIN_CENTS[bins]).sum(axis=-1) / weights.sum(axis=-1)
 
 
-def to_viterbi_cents(salience):
+def to_viterbi_cents(salience: np.ndarray) -> np.ndarray:
     """Decode activations along the most likely continuous path of pitch bins.
 
     The hidden Markov model is the crepe package's: a step moves by at most 11 bins, smaller moves
@@ -151,7 +160,15 @@ def to_viterbi_cents(salience):
     return to_local_average_cents(salience, _viterbi_path(np.argmax(salience, axis=1)))
 
 
-def predict(audio, sr, model_capacity="full", viterbi=False, center=True, step_size=10, verbose=1):
+def predict(
+    audio: np.ndarray,
+    sr: float,
+    model_capacity: str = "full",
+    viterbi: bool = False,
+    center: bool = True,
+    step_size: float = 10,
+    verbose: int = 1,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Estimate the pitch of monophonic audio.
 
     Args:
@@ -171,6 +188,12 @@ def predict(audio, sr, model_capacity="full", viterbi=False, center=True, step_s
 
     Raises:
       InputError: The audio or an option cannot be used; see `get_activation`.
+
+    Example:
+      >>> tone = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+      >>> time, frequency, confidence, activation = predict(tone, 16000, "tiny", verbose=0)
+      >>> float(time[50]), round(float(frequency[50])), bool(confidence[50] > 0.9)
+      (0.5, 440, True)
     """
     activation = get_activation(audio, sr, model_capacity, center, step_size, verbose)
     cents = to_viterbi_cents(activation) if viterbi else to_local_average_cents(activation)

@@ -183,7 +183,8 @@ def extract_files(
 
     with tqdm(total=len(paths), desc="analysing", unit="file") as bar:
         try:
-            waiting, ahead = iter(paths), deque()
+            waiting = iter(paths)
+            ahead: deque[tuple[Path, Future]] = deque()
             for _ in paths:
                 for path in itertools.islice(waiting, workers + 1 - len(ahead)):
                     ahead.append((path, executor.submit(extract_file, path)))
@@ -219,7 +220,7 @@ def why_no_pitch(audio: np.ndarray, sample_rate: int, features: Features) -> str
     return f"No note was found in the recording: {reason}."
 
 
-def loudness(audio, sample_rate, frame_rate=FRAME_RATE):
+def loudness(audio: np.ndarray, sample_rate: int, frame_rate: int = FRAME_RATE) -> np.ndarray:
     """A-weighted power in dB, mean over frequency, floor -80 dB: ddsp's loudness since 2.0.
 
     Args:
@@ -239,16 +240,18 @@ def loudness(audio, sample_rate, frame_rate=FRAME_RATE):
     return (10.0 * np.log10(np.maximum(power, floor))).astype(np.float32)
 
 
-def a_weighting_db(sample_rate, n_fft):
+def a_weighting_db(sample_rate: int, n_fft: int) -> np.ndarray:
     """A-weighting of the bins of a spectrum of real samples, in dB. Shape [1 + n_fft // 2]."""
     frequencies_hz = librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft)
     return librosa.A_weighting(frequencies_hz.clip(1.0))  # at 0 Hz its logarithm has no value
 
 
-def loudness_before(audio, sample_rate, frame_rate=FRAME_RATE):
+def loudness_before(
+    audio: np.ndarray, sample_rate: int, frame_rate: int = FRAME_RATE
+) -> np.ndarray:
     """A-weighted dB, mean over frequency, of each -20.7 dB and at least -120: before ddsp 2.0.
 
-    There a frame began at its time; here it is centred on it, as those of all curves are.
+    There a frame began at its time; here it is centred on it, as all frames are.
 
     Args:
       audio: Shape [n_samples].
@@ -266,19 +269,19 @@ def loudness_before(audio, sample_rate, frame_rate=FRAME_RATE):
     return np.mean(np.maximum(spectrum_db, floor_db), axis=0).astype(np.float32)
 
 
-def check_profile(profile):
-    """Refuses a name of a feature profile that there is not."""
+def check_profile(profile: str) -> None:
+    """Raises InputError if there is no such feature profile."""
     if profile not in FLOORS_DB:
         raise InputError(
             f"There is no feature profile {profile!r}: choose one of {', '.join(FLOORS_DB)}."
         )
 
 
-def hop_size(sample_rate, frame_rate):
+def hop_size(sample_rate: int, frame_rate: int) -> int:
     """Samples from one frame to the next.
 
     Raises:
-      InputError: It would be no whole number, and the curves would run away from the sound.
+      InputError: It would not be a whole number, and frames would drift away from the sound.
     """
     if frame_rate < 1 or sample_rate % frame_rate:
         raise InputError(
@@ -288,7 +291,7 @@ def hop_size(sample_rate, frame_rate):
     return sample_rate // frame_rate
 
 
-def save(features, path):
+def save(features: Features, path: str | Path) -> None:
     """Writes features as .npz, or as .csv for a spreadsheet; whole or not at all."""
     columns = {name: getattr(features, name) for name in ARRAYS}
     suffix = Path(path).suffix
@@ -304,7 +307,7 @@ def save(features, path):
             )
 
 
-def load(path):
+def load(path: str | Path) -> Features:
     """Reads the `Features` that `save` wrote as .npz.
 
     Raises:
@@ -368,10 +371,10 @@ def _extract(
     n_frames = 1 + len(audio) * frame_rate // sample_rate
     offset = sound.offset(audio)
     if sample_rate != SAMPLE_RATE:
-        audio, offset = _at_16k(audio, offset, sample_rate), 0.0
+        audio, offset = _at_16k(audio, offset, sample_rate), np.float32(0.0)
     n_pieces = math.ceil(n_frames / (PIECE_SECONDS * frame_rate))
     edges = np.linspace(0, n_frames, n_pieces + 1).astype(int)
-    pieces = []
+    pieces: list[list[np.ndarray]] = []
     for start, end in itertools.pairwise(edges):
         report(len(pieces), n_pieces)
         pieces.append(_extract_piece(audio, offset, start, end, settings))

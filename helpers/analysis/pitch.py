@@ -14,7 +14,14 @@ FRAMES_AT_ONCE = 1000  # so that memory stays the same for any length
 HARMONICS = (4, 10, 20)  # looked at in each round: high ones tell more, of a pitch nearly known
 
 
-def track(audio, sample_rate, frame_rate, model="tiny", progress=False):
+def track(
+    audio: np.ndarray,
+    sample_rate: int,
+    frame_rate: int,
+    *,
+    model: str = "tiny",
+    progress: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
     """Tracks the fundamental frequency with CREPE (Kim et al., ICASSP 2018).
 
     Args:
@@ -35,7 +42,7 @@ def track(audio, sample_rate, frame_rate, model="tiny", progress=False):
     return f0_hz.astype(np.float32), activation.max(axis=1)
 
 
-def refine(audio, f0_hz, sample_rate, frame_rate):
+def refine(audio: np.ndarray, f0_hz: np.ndarray, sample_rate: int, frame_rate: int) -> np.ndarray:
     """Corrects f0 that is nearly known, by how fast the phases of the harmonics turn.
 
     CREPE's pitch is a few cents off, and smooths a vibrato. That is little for the ear, but not for
@@ -90,7 +97,7 @@ def _turning(audio, f0, n_window, hop, n_harmonics):
     return turning / weights / (2 * np.pi)
 
 
-def fill_unvoiced(f0_hz):
+def fill_unvoiced(f0_hz: np.ndarray) -> np.ndarray:
     """f0 without gaps: unvoiced (NaN) frames take a straight line in pitch between neighbours.
 
     Models want a number in every frame. Before the first and after the last voiced frame the

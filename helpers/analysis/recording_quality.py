@@ -146,7 +146,7 @@ def clipped(audio: np.ndarray) -> float:
             for k in range(FLAT_SAMPLES):
                 flat[k : len(core) + k] |= core[: len(flat) - k]
             lead = min(start, overlap)
-            n_clipped += np.count_nonzero(flat[lead : lead + block])
+            n_clipped += int(np.count_nonzero(flat[lead : lead + block]))
     return float(n_clipped / len(audio))
 
 
