@@ -7,9 +7,9 @@ from pathlib import Path
 # by `make notebooks`.
 REPOSITORY_URL = "https://github.com/timbre-notebooks/timbre-notebooks"
 
-VERSION = "0.5"  # in the metadata of what is made
+VERSION = "0.5"  # written into the metadata of results
 
-# Set by the tests and `make demo`: trains for a minute or two instead of until it is good.
+# Set by the tests and `make demo`: the notebooks train for a minute or two only.
 QUICK = os.environ.get("TIMBRE_QUICK", "") not in ("", "0")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,12 +17,12 @@ DATA = ROOT / "data"
 CHECKPOINTS = ROOT / "checkpoints"
 RECORDINGS = DATA / "recordings"
 RESULTS = ROOT / "results"
-# Datasets, checkpoints and bundles of one's own; quick runs keep theirs apart.
+# The user's datasets, checkpoints and bundles; quick runs have a folder of their own.
 RUNS = RESULTS / "quick_runs" if QUICK else ROOT / "runs"
-# Pitch of what was listened to before, so that it is not done again; may be deleted at any time.
+# Pitch that was tracked before, so that it is not tracked again; may be deleted at any time.
 CACHE = ROOT / "runs" / "cache"
 UPLOADS = DATA / "my_audio"
-RECORDED_SETS = DATA / "my_recordings"  # of each instrument to be learned, a folder
+RECORDED_SETS = DATA / "my_recordings"  # a folder for each instrument to be learned
 
 SAMPLE_RATE = 16000  # Hz
 FRAME_RATE = 125  # feature frames a second

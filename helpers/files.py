@@ -1,4 +1,4 @@
-"""Writing so that what was there before is never lost, and nothing is ever half there."""
+"""Writes files and folders whole: what was there stays until all of the new is there."""
 
 import contextlib
 import errno

@@ -1,10 +1,9 @@
-"""Imports TensorFlow without its greetings, which a notebook would show in red.
+"""Imports TensorFlow without its messages at the start, which a notebook would show in red.
 
     from helpers.tensorflow_import import tf
 
-Since 2.17 TensorFlow writes them before it heeds TF_CPP_MIN_LOG_LEVEL: what the processor can do
-and, where there is no NVIDIA driver, that it looked for a GPU in vain. Whatever else it writes
-meanwhile is passed on.
+Since 2.17 TensorFlow writes them before it reads TF_CPP_MIN_LOG_LEVEL: what the processor can do
+and, where there is no NVIDIA driver, that it found no GPU. All its other messages are passed on.
 """
 
 import contextlib
@@ -14,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-GREETINGS = re.compile(
+STARTUP_MESSAGES = re.compile(
     r"before absl::InitializeLog|port\.cc|cpu_feature_guard\.cc|To enable the following"
     r"|cudart_stub\.cc|cuda_platform\.cc|cuda_executor\.cc.*unknown"
     r"|XLA service|StreamExecutor|Compiled cluster using XLA|dump_mlir_util\.cc|^\s*$"
@@ -22,8 +21,8 @@ GREETINGS = re.compile(
 
 
 @contextlib.contextmanager
-def without_greetings() -> Iterator[None]:
-    """Holds back the error stream of the process, C++ included, and then passes on the rest."""
+def without_startup_messages() -> Iterator[None]:
+    """Holds the error stream of the process back, that of C++ included, and passes on the rest."""
     stream = os.dup(2)
     with tempfile.TemporaryFile("w+", errors="replace") as held:
         os.dup2(held.fileno(), 2)
@@ -33,10 +32,10 @@ def without_greetings() -> Iterator[None]:
             os.dup2(stream, 2)
             os.close(stream)
             held.seek(0)
-            sys.stderr.writelines(line for line in held if not GREETINGS.search(line))
+            sys.stderr.writelines(line for line in held if not STARTUP_MESSAGES.search(line))
 
 
-with without_greetings():
+with without_startup_messages():
     import tensorflow as tf
     import tf_keras  # noqa: F401  Keras 2 by its own name, whichever Keras `tf.keras` is
 

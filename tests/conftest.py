@@ -11,7 +11,7 @@ from helpers.errors import InputError
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):
-    """Tests hear for themselves, and leave nothing in the user's cache."""
+    """Tests neither read nor fill the user's cache of pitch."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(config, "CACHE", tmp_path_factory.mktemp("cache"))
         yield

@@ -57,7 +57,7 @@ def record(seconds: float = 10.0, source: str = "auto") -> "Recording | BrowserR
     """Records from a microphone: end the cell with the result, and use it in the next cell.
 
     With a microphone on the machine that runs Python, and in Colab, it returns when the recording
-    is finished (interrupting a local one keeps what was heard until then). In Jupyter without such
+    is finished (a local one that is interrupted keeps what it has). In Jupyter without such
     a microphone it returns at once, with a panel whose Record button fills it.
 
     Args:
@@ -98,7 +98,7 @@ class BrowserRecorder(anywidget.AnyWidget):
 
     _esm = RECORDER_JS
     seconds = traitlets.Float(10.0, help="Longest recording.").tag(sync=True)
-    message = traitlets.Unicode(help="What the panel says.").tag(sync=True)
+    message = traitlets.Unicode(help="Shown in the panel.").tag(sync=True)
 
     def __init__(self, seconds: float = 10.0, **kwargs: object) -> None:
         """Records at most `seconds`."""
@@ -164,7 +164,7 @@ def _check_seconds(seconds):
 
 
 def _finish(audio, sample_rate):
-    """Writes the samples to a new file and says what is wrong with them."""
+    """Writes the samples to a new file; the recording has a warning where something seems wrong."""
     audio = np.clip(np.asarray(audio, np.float32), -1, 1)
     sample_rate = round(sample_rate)
     try:
@@ -252,7 +252,7 @@ def _import_sounddevice():
 
 def _collect(blocks, n_samples, sample_rate):
     """Takes n_samples from a queue of blocks under a countdown; fewer when it is interrupted."""
-    heard, n_heard = [], 0
+    recorded, n_recorded = [], 0
     with tqdm(
         total=n_samples,
         desc="Recording",
@@ -260,23 +260,24 @@ def _collect(blocks, n_samples, sample_rate):
         bar_format="{desc} {bar} {n:.1f} of {total:.1f} s",
     ) as countdown:
         try:
-            while n_heard < n_samples:
-                heard.append(blocks.get(timeout=STALLED_SECONDS)[: n_samples - n_heard])
-                n_heard += len(heard[-1])
-                countdown.update(len(heard[-1]))
+            while n_recorded < n_samples:
+                block = blocks.get(timeout=STALLED_SECONDS)[: n_samples - n_recorded]
+                recorded.append(block)
+                n_recorded += len(block)
+                countdown.update(len(block))
         except KeyboardInterrupt:
-            if not heard:
+            if not recorded:
                 raise
         except queue.Empty:
             problem = f"The microphone gave no sound for {STALLED_SECONDS} s"
-            if not heard:
+            if not recorded:
                 raise _NoMicrophone(
                     f'{problem}: check that it is connected, or use source="browser".'
                 ) from None
             warnings.warn(
                 f"{problem}: only what it gave before is kept.", InputWarning, stacklevel=4
             )
-    return np.concatenate(heard)
+    return np.concatenate(recorded)
 
 
 def _record_in_colab(seconds):

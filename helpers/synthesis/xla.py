@@ -7,7 +7,7 @@ stay TensorFlow graphs.
 
 import functools
 
-from helpers.tensorflow_import import tf, without_greetings
+from helpers.tensorflow_import import tf, without_startup_messages
 
 
 def compiled(function):
@@ -30,9 +30,9 @@ def available():
     if tf.config.list_physical_devices("GPU"):
         return False
     try:
-        # XLA has greetings of its own when it compiles for the first time, which may be while
+        # XLA has messages of its own when it compiles for the first time, which may be while
         # another graph is made.
-        with without_greetings(), tf.init_scope():
+        with without_startup_messages(), tf.init_scope():
             trial = tf.function(_some_of_everything, autograph=False, jit_compile=True)
             return bool(tf.math.is_finite(trial(tf.ones([8, 8]))))
     except tf.errors.OpError:  # some builds come without
