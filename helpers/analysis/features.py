@@ -6,7 +6,7 @@ import threading
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,7 +140,7 @@ def extract_files(
     crepe_model: str = "tiny",
     profile: str = PROFILE,
     workers: int = 2,
-) -> Iterator[tuple[Path, Future]]:
+) -> Generator[tuple[Path, Future], None, None]:
     """Reads sound files and extracts their features, some files at a time.
 
     Each file's features are those that `extract` gives for its audio. Memory does not grow with

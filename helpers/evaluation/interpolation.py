@@ -5,24 +5,29 @@ The features of the sound that is played are compared with the conditioning that
 from: a model that follows its conditioning moves one feature and leaves the others where they are.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from helpers.analysis import pitch
+from helpers.analysis.features import Features
 from helpers.evaluation import metrics
+from helpers.instruments.instrument import Instrument
 
 KINDS = ("reconstruction", "loudness", "f0", "z")
 
+Conditioning = tuple[Features, np.ndarray | None]
 
-def pairs(n_examples, n_partners=3):
+
+def pairs(n_examples: int, n_partners: int = 3) -> list[tuple[int, int]]:
     """Each example with the next few, around the end: [(first, second), ...], by their first."""
     steps = range(1, min(n_partners, n_examples - 1) + 1)
     return [(i, (i + step) % n_examples) for i in range(n_examples) for step in steps]
 
 
-def conditioning(instrument, audio):
+def conditioning(instrument: Instrument, audio: np.ndarray) -> Conditioning:
     """What an instrument takes to play a sound again.
 
     Args:
@@ -37,7 +42,7 @@ def conditioning(instrument, audio):
     return features, instrument.encode(audio) if instrument.z_dims else None
 
 
-def interpolate(kind, first, second):
+def interpolate(kind: str, first: Conditioning, second: Conditioning) -> Conditioning:
     """The conditioning on the way from one sound to another.
 
     Args:
@@ -61,18 +66,20 @@ def interpolate(kind, first, second):
         unvoiced = np.isnan(features.f0_hz) | np.isnan(others.f0_hz)
         f0_hz = np.where(unvoiced, np.nan, f0_hz)
         features = replace(features, f0_hz=f0_hz, confidence=confidence)
-    if kind == "z":
+    if kind == "z" and z is not None and other_z is not None:
         z = (1.0 - position[:, np.newaxis]) * z + position[:, np.newaxis] * other_z
     return features, z
 
 
-def play(instrument, features, z):
+def play(instrument: Instrument, features: Features, z: np.ndarray | None) -> np.ndarray:
     """Plays a conditioning, as from `interpolate`. Shape [n_frames * hop_size]."""
     curves = [pitch.fill_unvoiced(features.f0_hz), features.loudness_db]
     return instrument.play(*curves, *([] if z is None else [z]))
 
 
-def evaluate_pairs(instrument, examples, n_partners=3):
+def evaluate_pairs(
+    instrument: Instrument, examples: Mapping[str, np.ndarray], n_partners: int = 3
+) -> dict[str, list[metrics.Row]]:
     """Interpolates between examples, and compares what is played with its conditioning.
 
     Args:
@@ -88,7 +95,7 @@ def evaluate_pairs(instrument, examples, n_partners=3):
     kinds = [kind for kind in KINDS if kind != "z" or instrument.z_dims]
     of_two, of_one = pairs(len(sounds), n_partners), [(i, i) for i in range(len(sounds))]
     tasks = [(k, pair) for k in kinds for pair in (of_one if k == "reconstruction" else of_two)]
-    rows = {kind: [] for kind in kinds}
+    rows: dict[str, list[metrics.Row]] = {kind: [] for kind in kinds}
     for i, (kind, (first, second)) in enumerate(tqdm(tasks, desc="interpolating", unit="sound")):
         n_samples = len(examples["audio"][first])
         metrics.seed_noise(i, n_samples)

@@ -2,12 +2,15 @@
 
 import math
 import time
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import scipy.stats
 
 from helpers.analysis import features
+from helpers.analysis.features import Features
 from helpers.config import VOICED_CONFIDENCE
+from helpers.instruments.instrument import Instrument
 from helpers.tensorflow_import import tf
 
 SURE_CONFIDENCE = 0.85  # of the original, for its f0 to be compared
@@ -15,13 +18,15 @@ OUTLIER_SEMITONES = 12.0
 LOUDNESS_RANGE_DB = 80.0
 RESAMPLES = 9999  # of the bootstrap
 
+Row = dict[str, float | bool]  # the metrics of one example, by name
 
-def measure(audio, sample_rate, frame_rate):
+
+def measure(audio: np.ndarray, sample_rate: int, frame_rate: int) -> Features:
     """The `Features` that the metrics compare: their f0 is CREPE's own, not refined."""
     return features.extract(audio, sample_rate, frame_rate, refined=False)
 
 
-def compare(original, resynthesis):
+def compare(original: Features, resynthesis: Features) -> Row:
     """The three metrics of one example.
 
     Args:
@@ -47,7 +52,9 @@ def compare(original, resynthesis):
     }
 
 
-def resynthesize(instrument, examples):
+def resynthesize(
+    instrument: Instrument, examples: Mapping[str, np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
     """Plays the features of each example, z among them, the same way at each call.
 
     Yields:
@@ -64,7 +71,7 @@ def resynthesize(instrument, examples):
         yield audio, played, time.perf_counter() - started
 
 
-def seed_noise(number, n_samples):
+def seed_noise(number: int, n_samples: int) -> None:
     """Gives each sound its own noise, the same at each call and whatever was played before it.
 
     Args:
@@ -76,7 +83,7 @@ def seed_noise(number, n_samples):
     generator.skip(number * n_samples)
 
 
-def resynthesis(instrument, examples):
+def resynthesis(instrument: Instrument, examples: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Mean metrics of an instrument playing the features of a dataset's examples, z among them.
 
     Both the example and what is played of it go through the same feature extraction.
@@ -93,7 +100,7 @@ def resynthesis(instrument, examples):
     )
 
 
-def means(rows):
+def means(rows: Sequence[Row]) -> dict[str, float]:
     """What `compare` found of several examples, in one.
 
     Returns:
@@ -109,7 +116,7 @@ def means(rows):
     }
 
 
-def intervals(rows, n_together=1):
+def intervals(rows: Sequence[Row], n_together: int = 1) -> dict[str, tuple[float, float]]:
     """How certain `means` are: 95 % intervals.
 
     Those of the L1s are percentile bootstrap intervals (Efron 1979). That of the outliers is exact

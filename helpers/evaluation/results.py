@@ -7,7 +7,7 @@ each call; only the times are those of the machine.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from helpers.errors import InputError
 from helpers.evaluation import interpolation, metrics
 from helpers.files import explaining, replacing
 from helpers.instruments import bundles
+from helpers.instruments.instrument import Instrument
 from helpers.tensorflow_import import tf
 
 AUTOENCODER = config.CHECKPOINTS / "autoencoder"
@@ -59,7 +60,7 @@ Rows of "Garzon and Casa 2023" were measured by them, of their models on their d
 the README of github.com/Dawills-Looper/Timbre-Transfer-Pitch-Detectiong-With-ML-."""
 
 
-def heldout_clips(folder=None):
+def heldout_clips(folder: str | Path | None = None) -> dict:
     """The clips that ship to test models with, or those of a folder, as the examples of a dataset.
 
     Returns:
@@ -67,9 +68,8 @@ def heldout_clips(folder=None):
       `Features` that these are from, and the names of the clips.
     """
     paths = sound.find(folder or CLIPS)
-    audio = [sound.load(path, config.SAMPLE_RATE)[0] for path in paths]
-    n_samples = min(map(len, audio))
-    audio = np.stack([one[:n_samples] for one in audio])
+    whole = [sound.load(path, config.SAMPLE_RATE)[0] for path in paths]
+    audio = np.stack([one[: min(map(len, whole))] for one in whole])
     features = [metrics.measure(one, config.SAMPLE_RATE, config.FRAME_RATE) for one in audio]
     return {
         "audio": audio,
@@ -80,7 +80,9 @@ def heldout_clips(folder=None):
     }
 
 
-def resynthesis_table(instruments, examples, with_pyin=False):
+def resynthesis_table(
+    instruments: Mapping[str, Instrument], examples: Mapping, with_pyin: bool = False
+) -> pd.DataFrame:
     """Table 1: how close instruments come to the examples, each beside what is quoted of its kind.
 
     Args:
@@ -99,7 +101,9 @@ def resynthesis_table(instruments, examples, with_pyin=False):
     return pd.DataFrame(rows)
 
 
-def interpolation_table(instrument, examples, n_partners=3):
+def interpolation_table(
+    instrument: Instrument, examples: Mapping, n_partners: int = 3
+) -> pd.DataFrame:
     """Table 2: what becomes of loudness and f0 when one feature is moved, beside what is quoted."""
     rows = []
     n_clips = len(examples["audio"])
@@ -110,7 +114,7 @@ def interpolation_table(instrument, examples, n_partners=3):
     return pd.DataFrame(rows)
 
 
-def as_text(table):
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
     """A table of this module to read: each figure with its interval, nothing for no number."""
     shown = pd.DataFrame({name: table[name] for name in ("model", "interpolated") if name in table})
     shown["by"] = table["by"]
@@ -185,7 +189,9 @@ def _summary(rows, n_clips):
     return found
 
 
-def interpolated_sounds(instrument, examples, first, second):
+def interpolated_sounds(
+    instrument: Instrument, examples: Mapping, first: int, second: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Two examples, and what is played on the way from one to the other, to look at and to hear.
 
     Returns:

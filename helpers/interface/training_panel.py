@@ -33,5 +33,5 @@ class TrainingPanel(ipywidgets.VBox):
         if not self._original.value:
             self._original.value = flac(progress.original, self._sample_rate)
         self._played.value = flac(progress.resynthesis, self._sample_rate)
-        self._says.value = html.escape(progress.says)
+        self._says.value = html.escape(progress.summary)
         self._losses(progress)

@@ -87,7 +87,7 @@ class Dataset:
         for hashed, group in zip(found, (self.train, self.heldout), strict=True):
             for example in zip(*(group[name] for name in FIELDS), strict=True):
                 for values in example:
-                    hashed.update(np.ascontiguousarray(values, "<f4"))
+                    hashed.update(np.ascontiguousarray(values, "<f4").data)
         return "".join(hashed.hexdigest() for hashed in found)
 
     def check(self) -> None:

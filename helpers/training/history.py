@@ -1,4 +1,4 @@
-"""What a training has come to: its losses so far, and how that is said."""
+"""The losses of a training so far, and a sentence about them."""
 
 from dataclasses import dataclass, field
 
@@ -14,11 +14,11 @@ LATE = 2 / 3  # share of the steps after which the rate, half a cosine, is below
 class History:
     """Losses over the steps so far, those of earlier calls included: lists of equal length."""
 
-    step: list = field(default_factory=list)
-    train_loss: list = field(default_factory=list)
-    heldout_loss: list = field(default_factory=list)
+    step: list[int] = field(default_factory=list)
+    train_loss: list[float] = field(default_factory=list)
+    heldout_loss: list[float] = field(default_factory=list)
 
-    def and_then(self, step, train_loss, heldout_loss):
+    def and_then(self, step: int, train_loss: float, heldout_loss: float) -> "History":
         """The history one evaluation later."""
         return History(
             [*self.step, step],
@@ -27,22 +27,23 @@ class History:
         )
 
     @property
-    def best(self):
+    def best(self) -> tuple[float, int]:
         """The lowest held-out loss and its step; infinity and 0 before the first evaluation."""
         return min(zip(self.heldout_loss, self.step, strict=True), default=(np.inf, 0))
 
-    def has_stalled(self, n_steps):
-        """Whether, in a training of `n_steps`, to go on promises nothing.
+    def has_stalled(self, n_steps: int) -> bool:
+        """Whether a training of `n_steps` hardly gets better any more.
 
-        That is: for `STALLED_STEPS` the held-out loss has risen, or has hardly fallen although the
-        learning rate is low; while it is high, losses often stand still and fall again with it.
+        For `STALLED_STEPS` the held-out loss has risen, or has hardly fallen although the learning
+        rate is low. While the rate is high, losses often stand still and fall again later.
         """
         steps, losses = np.array(self.step), np.array(self.heldout_loss)
         before = losses[steps <= (steps[-1:] - STALLED_STEPS)]
         if not len(before):
             return False
         change = losses[len(before) :].min() / before.min() - 1.0
-        return change > RISEN_SHARE or (change > -STALLED_SHARE and steps[-1] >= LATE * n_steps)
+        is_late = steps[-1] >= LATE * n_steps
+        return bool(change > RISEN_SHARE or (change > -STALLED_SHARE and is_late))
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Progress:
     seconds_left: float
 
     @property
-    def says(self):
+    def summary(self) -> str:
         """One sentence: the time left, the held-out loss, its best, and whether it still falls."""
         loss, (best, best_step) = self.history.heldout_loss[-1], self.history.best
         left = "" if np.isnan(self.seconds_left) else f", {_duration(self.seconds_left)} left"

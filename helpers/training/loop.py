@@ -126,6 +126,8 @@ def check_options(
 class _Run:
     """One call of `train`."""
 
+    logs: Logs
+
     def __init__(
         self,
         *,

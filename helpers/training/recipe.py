@@ -323,5 +323,5 @@ def _hash(arrays: list[np.ndarray]) -> str:
     """Twelve letters and digits for the content of arrays."""
     found = hashlib.blake2b(digest_size=6)
     for array in arrays:
-        found.update(np.ascontiguousarray(array))
+        found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()

@@ -1,10 +1,12 @@
 """What one step of training computes, on one device or split over several."""
 
+from collections.abc import Mapping
 from contextlib import contextmanager
 
 import numpy as np
 
 from helpers.analysis import features
+from helpers.instruments.instrument import Instrument
 from helpers.tensorflow_import import tf
 
 CLIP_SECONDS = 2.0
@@ -16,7 +18,13 @@ INPUTS = ("audio", "f0_hz", "loudness_db")
 HELDOUT_EXAMPLES = 32  # at most, so that evaluations take no longer with more data
 
 
-def draw_batch(instrument, examples, seed, step, gains_db=(0.0, 0.0)):
+def draw_batch(
+    instrument: Instrument,
+    examples: Mapping[str, np.ndarray],
+    seed: int,
+    step: int,
+    gains_db: tuple[float, float] = (0.0, 0.0),
+) -> dict[str, np.ndarray]:
     """The batch of one step, as arrays: random clips of 2 s from random examples.
 
     Each is made louder or softer by a random gain between those given, the sound as its loudness.
@@ -51,7 +59,7 @@ def _change_gain(batch, gains_db):
     batch["loudness_db"] = np.where(loudness_db <= floor_db, floor_db, changed_db)
 
 
-def heldout_batches(examples):
+def heldout_batches(examples: Mapping[str, np.ndarray]) -> list[dict[str, tf.Tensor]]:
     """Batches, all of one size, of whole examples: all, or evenly spaced ones, the first first.
 
     Of each example the features of the last frame are left out: a network plays a hop of samples
@@ -75,7 +83,15 @@ class Steps:
     between any two of its own instructions, finds all that a step does in them, or nothing.
     """
 
-    def __init__(self, network, strategy, steps, learning_rate, seed, n_losses):
+    def __init__(
+        self,
+        network: tf.keras.Model,
+        strategy: tf.distribute.Strategy,
+        steps: int,
+        learning_rate: float,
+        seed: int,
+        n_losses: int,
+    ):
         """Takes a network built in the strategy's scope, and how many last losses to keep."""
         self._network, self._strategy, self._seed = network, strategy, seed
         with strategy.scope():
@@ -90,7 +106,7 @@ class Steps:
         self.take_best = tf.function(self._take_best, autograph=False).get_concrete_function()
 
     @property
-    def state(self):
+    def state(self) -> dict:
         """Everything that a checkpoint has to hold, by name."""
         return {
             "network": self._network,
@@ -100,22 +116,22 @@ class Steps:
         }
 
     @property
-    def done(self):
+    def done(self) -> int:
         """How many steps were taken."""
         return int(self._optimizer.iterations.numpy())
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> float:
         """Of the last step."""
         return float(self._optimizer.learning_rate.numpy())
 
-    def losses(self, first):
+    def losses(self, first: int) -> np.ndarray:
         """The training losses from a step on, as far back as they are kept. Shape [n]."""
         n_kept = self._losses.shape[0]
         steps = np.arange(max(first, self.done - n_kept, 0), self.done)
         return self._losses.numpy()[steps % n_kept]
 
-    def spread(self, batch):
+    def spread(self, batch: Mapping[str, np.ndarray]):
         """A batch's arrays, split over the devices."""
         n_devices = self._strategy.num_replicas_in_sync
 

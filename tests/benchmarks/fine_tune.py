@@ -6,6 +6,7 @@ Takes the first minute of the folder, trains for as many steps from the violin's
 learning rates, as from random ones, and prints the held-out losses as a table.
 """
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -39,8 +40,11 @@ def copy_first_minute(folder, target):
             return
 
 
-def main(folder):
+def main():
     """Prepares, trains, prints."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="recordings of the new instrument")
+    folder = parser.parse_args().folder
     losses = {}
     with tempfile.TemporaryDirectory() as work:
         work = Path(work)
@@ -55,4 +59,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

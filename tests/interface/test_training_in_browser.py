@@ -21,13 +21,17 @@ N_SAMPLES = 4 * config.SAMPLE_RATE  # of an example
 
 # So short that it can be waited for: what is changed in the notebook, and what is run before it.
 CHANGES = {
-    'model.build("small")': f'model.build("small", bindings={SMALL})',
     "150 if config.QUICK else 3000": "4",
 }
-SETTINGS = """
+SETTINGS = f"""
+import functools
 from pathlib import Path
 
-training.EVALUATE_EVERY = 2
+from helpers.instruments import configurations
+from helpers.training import loop
+
+configurations.build = functools.partial(configurations.build, bindings={SMALL})
+loop.EVALUATE_EVERY = 2
 for place in ("RECORDED_SETS", "RUNS", "CACHE"):
     setattr(config, place, Path("mine") / place.lower())
 """
@@ -46,7 +50,7 @@ def notebook():
         assert text.count(before) == 1
         text = text.replace(before, after)
     content = nbformat.reads(text, as_version=4)
-    del content.cells[cell_of(content, "bundle = run") + 1 :]  # the tables, which take minutes
+    del content.cells[cell_of(content, "training.save(") + 1 :]  # the tables, which take minutes
     content.cells[cell_of(content, "import pandas")].source += SETTINGS
     nbformat.write(content, folder / path.name)
     yield folder / path.name
@@ -87,7 +91,7 @@ def sounds(page):
 
 def test_own_recordings_become_an_instrument(notebook, recordings):
     content = nbformat.read(notebook, as_version=4)
-    train = cell_of(content, "loop.train(")
+    train = cell_of(content, "training.train(")
     mine = notebook.parent / "mine"
     with open_notebook(notebook) as page:
         run_cells(page, "above", cell_of(content, "doctor.examine"))

@@ -63,5 +63,5 @@ def test_a_loss_stalls_that_rises_or_late_hardly_falls_in_500_steps(losses, earl
 )
 def test_what_progress_says(losses, seconds_left, sentence):
     losses = of(*losses)
-    said = Progress(losses, np.zeros(1), np.zeros(1), losses.step[-1], 1500, seconds_left).says
+    said = Progress(losses, np.zeros(1), np.zeros(1), losses.step[-1], 1500, seconds_left).summary
     assert said == sentence

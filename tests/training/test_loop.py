@@ -192,7 +192,7 @@ def test_a_loss_that_stalls_is_said_once(tmp_path, monkeypatch, capsys):
     heldout_losses([4.0, 2.0, 2.0, 2.0, 2.0, 2.0], monkeypatch)
     reports = []
     train(tiny_training.build(), tmp_path, steps=60, report=reports.append)
-    assert ["hardly fallen" in p.says for p in reports] == [False] * 3 + [True] * 3
+    assert ["hardly fallen" in p.summary for p in reports] == [False] * 3 + [True] * 3
     assert "".join(capsys.readouterr()).count("has stalled") == 1
 
 
@@ -235,7 +235,7 @@ def test_fewer_steps_than_were_done(tmp_path, monkeypatch):
         assert train(tiny_training.build(), tmp_path).step == []
     reports = []
     assert train(tiny_training.build(), tmp_path, steps=5, report=reports.append).step == [7]
-    assert reports[0].says.startswith("Step 7 of 5")
+    assert reports[0].summary.startswith("Step 7 of 5")
 
 
 @pytest.mark.parametrize(
