@@ -40,13 +40,6 @@ TOP = {
 }
 STANDARD_LIBRARY_ONLY = {"__init__", "command_line", "config", "errors", "files", "install"}
 WITHOUT_HINTS_YET = {
-    "analysis.audio",
-    "analysis.crepe",
-    "analysis.features",
-    "analysis.pitch",
-    "evaluation.interpolation",
-    "evaluation.metrics",
-    "evaluation.results",
     "instruments.configurations",
     "instruments.google_checkpoint",
     "instruments.google_pickle",
@@ -60,7 +53,6 @@ WITHOUT_HINTS_YET = {
     "synthesis.wavernn",
     "synthesis.xla",
     "training.checkpoints",
-    "training.history",
     "training.recipe",
     "training.steps",
     "training.tensorboard",
