@@ -1,6 +1,7 @@
 """The demo as a user runs it: all notebooks executed, and what comes out of them listened to."""
 
 import os
+import re
 import subprocess
 import sys
 
