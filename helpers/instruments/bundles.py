@@ -42,9 +42,9 @@ class Listed:
 
     Attributes:
       path: Of its folder or zip, for `load`.
-      name: What to call it.
-      card: Its model card; None where it is damaged.
-      problem: What is wrong with it, in a sentence; empty where nothing is.
+      name: Of its card, or of its file.
+      card: Its model card; None if it is damaged.
+      problem: What is wrong with it, in a sentence; empty if nothing is.
     """
 
     path: Path
@@ -75,10 +75,10 @@ def load(path: Path | str, feature_profile: str | None = None) -> Instrument:
     Args:
       path: Of the folder or zip.
       feature_profile: For a bundle of Google's what its loudness is: "ddsp-1" if it was trained
-        with ddsp before 2.0, else "ddsp-2". None: as its configuration tells.
+        with ddsp before 2.0, else "ddsp-2". None: by its configuration.
 
     Raises:
-      InputError: It is no bundle, it is damaged, or it names or takes more than it may.
+      InputError: It is no bundle, it is damaged, or it holds what a bundle may not.
 
     >>> import numpy as np
     >>> from helpers import config
@@ -134,7 +134,7 @@ def listed(path: Path) -> Listed:
 
 
 def pack(folder: Path | str) -> Path:
-    """Zips a bundle's folder beside it, for download, and returns the zip's path."""
+    """Zips a bundle's folder, for download, and returns the path of the zip beside it."""
     folder = Path(folder)
     target = folder.with_name(f"{folder.name}.zip")
     with replacing(target) as unfinished:
@@ -153,7 +153,7 @@ def card(
     licence: str = "",
     fine_tuned_from: Iterable[dict] = (),
 ) -> dict:
-    """A model card: what the instrument is, from what it learned, by whom, and how good it is.
+    """Makes a model card: what the instrument is, what it learned from, and how good it is.
 
     Args:
       name: The instrument's name.

@@ -1,16 +1,22 @@
 """Configurations by name, in `gin/`, and the untrained instruments that they describe."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from helpers.config import SAMPLE_RATE
 from helpers.errors import InputError
-from helpers.instruments.instrument import PRECISIONS, SAMPLE_RATES, make
+from helpers.instruments.instrument import PRECISIONS, SAMPLE_RATES, Instrument, make
 
 CONFIGS = Path(__file__).parent / "gin"
 
 
-def build(config="small", sample_rate=SAMPLE_RATE, bindings=(), precision="float32"):
+def build(
+    config: str = "small",
+    sample_rate: int = SAMPLE_RATE,
+    bindings: Iterable[str] = (),
+    precision: str = "float32",
+) -> Instrument:
     """Builds an untrained instrument.
 
     Args:
@@ -18,16 +24,13 @@ def build(config="small", sample_rate=SAMPLE_RATE, bindings=(), precision="float
         room), "autoencoder" (dry, with z), "ddsp" (Google's) or "wavernn" (the baseline).
       sample_rate: Hz: 16000, 24000, 32000, 44100 or 48000. Frames a second, harmonics, noise
         bands, reverb and loss follow from it (`instrument.scale`).
-      bindings: gin bindings that override the file's, in its numbers for 16 kHz, such as
+      bindings: gin bindings that override those of the file, with numbers for 16 kHz, such as
         "ConvDecoder.channels = 64".
       precision: "float32", or "mixed_float16" or "mixed_bfloat16" to compute the decoder and the
-        encoder in half precision on a GPU; weights, synthesizers and loss are float32 always.
-
-    Returns:
-      An `Instrument`.
+        encoder in half precision on a GPU; weights, synthesizers and loss always are float32.
 
     Raises:
-      InputError: One of these is not to be had.
+      InputError: There is no such configuration, sample rate or precision, or a binding is wrong.
     """
     _check_choice("configuration", config, names())
     _check_choice("sample rate", sample_rate, SAMPLE_RATES)
@@ -37,13 +40,13 @@ def build(config="small", sample_rate=SAMPLE_RATE, bindings=(), precision="float
     return make(whole, sample_rate=rate, precision=precision)
 
 
-def names():
+def names() -> list[str]:
     """The names of the configurations that `build` takes."""
     return sorted(path.stem for path in CONFIGS.glob("*.gin"))
 
 
-def gin_text(file):
-    """A file of `gin/`, with what it includes in place: what is saved has to be whole."""
+def gin_text(file: str) -> str:
+    """Reads a file of `gin/`, with the text of the files that it includes."""
     text = (CONFIGS / file).read_text(encoding="utf-8")
     return re.sub(r"^include '(.+)'$", lambda found: gin_text(found[1]), text, flags=re.M)
 

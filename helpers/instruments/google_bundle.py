@@ -1,9 +1,8 @@
 """Checkpoints of Google's own notebooks, made with ddsp, as instruments of this project.
 
 Their zip holds `operative_config-0.gin`, `ckpt-<step>.index` and `.data-00000-of-00001`, and
-`dataset_statistics.pkl`. It comes from anywhere: of the configuration only numbers are taken, into
-this project's own; the pickle can make nothing but arrays; of the checkpoint only the weights of
-the network are read, all of them.
+`dataset_statistics.pkl`. It may come from anywhere. Only numbers are taken from the configuration,
+into this project's own. `google_pickle` reads the statistics, `google_checkpoint` the weights.
 """
 
 import json
@@ -75,7 +74,7 @@ MODEL = {
     "oscillator_bank.sum_sinusoids": True,
     "oscillator_bank.use_angular_cumsum": ANY,
 }
-# What only trains or tests it, and is passed over, as are the imports of ddsp.
+# Classes that only train or test a model; they and the imports of ddsp are passed over.
 TRAINING = {
     *("train", "Trainer", "evaluate", "sample", "TFRecordProvider", "SpectralLoss", "run_dag"),
     *("BasicEvaluator", "F0LdEvaluator", "TWMEvaluator", "get_strategy", "compute_loudness"),
@@ -95,13 +94,13 @@ WITHOUT_A_ROOM = """ProcessorGroup.dag = [
   (@processors.Add(), ['filtered_noise/signal', 'harmonic/signal']),
 ]"""
 
-# Where the statistics are missing: of a voice or an instrument in the middle, at middling levels.
+# In place of missing statistics: a middle register at middle levels.
 GUESSED_PITCH_MIDI = {"low": 54.0, "mean": 66.0, "high": 78.0}
 GUESSED_LOUDNESS_DB = {features.PROFILE: (-35.0, 0.0), features.PROFILE_BEFORE: (-75.0, -40.0)}
 
 
 def newest_files(names: Iterable[str]) -> set[str]:
-    """Of the names of files those of Google's newest checkpoint; none where it is not theirs."""
+    """Chooses the names of the files of Google's newest checkpoint; none if there is no such."""
     names = set(names)
     chosen = _newest(CONFIG, names) | _newest(CHECKPOINT, names)
     return chosen | ({STATISTICS} & set(names) if chosen else set())
@@ -114,8 +113,8 @@ def read(
 
     Args:
       folder: Of the bundle.
-      name: What it is called in sentences.
-      feature_profile: Its loudness, of `features.FLOORS_DB`; None: as its configuration tells.
+      name: What the bundle is called in errors.
+      feature_profile: Its loudness, of `features.FLOORS_DB`; None: by its configuration.
 
     Returns:
       What to set in `gin/ddsp.gin`, as lines; statistics; card.
@@ -132,7 +131,7 @@ def read(
     with or_refuse(f"The configuration of {name} is not as ddsp writes it: take another copy."):
         lines, hop_size = _translated(settings, name)
     if feature_profile is None:
-        # The setting came in 2.0, together with its loudness; all that are in force are written.
+        # The setting came with the loudness of 2.0, and a configuration holds all settings.
         since_2 = "F0LoudnessPreprocessor.compute_loudness" in settings
         feature_profile = features.PROFILE if since_2 else features.PROFILE_BEFORE
     features.check_profile(feature_profile)
@@ -144,14 +143,14 @@ def read(
         "name": name.removesuffix(".zip").encode("utf-8", "replace").decode(),
         **about,
         "training_data": {"files": None, "examples": None, "credit": "", "licence": ""},
-        "steps": int(CHECKPOINT.fullmatch(_index(folder))[1]),
+        "steps": int(_index(folder).removeprefix("ckpt-").removesuffix(".index")),
         "heldout": {},
         "versions": {},
         "origin": "ddsp, by Google's notebook",
     }
     if STATISTICS not in chosen:
         card["warning"] = (
-            f"{name} has no {STATISTICS}: its register and loudness are guessed, so set the "
+            f"{name} has no {STATISTICS}: its register and loudness are guesses, so set the "
             "octaves and the loudness by ear."
         )
     card = schema.read_card(json.dumps(card), f"What there is to know of {name}")
@@ -197,7 +196,7 @@ def _index(folder):
 
 
 def _settings(text, name):
-    """What a configuration sets of the model, by "class.argument": no macros, names as texts."""
+    """The settings of the model by "class.argument", macros replaced, names of classes as texts."""
     name = f"The configuration of {name}"
     found, macros = {}, {}
     with or_refuse(f"{name} is not written as gin is: take a copy that nobody has edited."):
@@ -222,7 +221,7 @@ def _settings(text, name):
 
 
 def _plain(value, macros, name):
-    """A value with its macros put in, and what it names as texts: nothing is called."""
+    """A value with its macros replaced, and names of classes as texts; nothing is called."""
     if isinstance(value, gin_settings.Macro):
         if value not in macros:
             raise InputError(
@@ -248,7 +247,7 @@ def _ddsp_name(selector):
 
 
 def _translated(settings, name):
-    """The lines that set the same in `gin/ddsp.gin`, and the samples of a frame."""
+    """The same settings as lines for `gin/ddsp.gin`, and the hop size."""
     dag = [[node[0], list(node[1])] for node in settings["ProcessorGroup.dag"]]
     splits = settings["RnnFcDecoder.output_splits"]
     if dag not in (SOUND, [*SOUND, ROOM]) or [key for key, _ in splits] != [
@@ -297,7 +296,7 @@ def _translated(settings, name):
 
 
 def _statistics(path, name, feature_profile):
-    """What the training data played, in the terms of `dataset`."""
+    """The statistics of the training data, in the form of `training.dataset`."""
     if not path.exists():
         levels_db = np.linspace(*GUESSED_LOUDNESS_DB[feature_profile], 101)
         return {

@@ -8,7 +8,7 @@ Python's own reader is used, not the one in C, which reserves gigabytes where a 
 import io
 import pickle
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -93,7 +93,9 @@ def read(content: bytes) -> Any:
 class _Reader(pickle._Unpickler):
     """Python's reader of pickles, for the few operations that statistics take."""
 
-    dispatch = {code[0]: pickle._Unpickler.dispatch[code[0]] for code in OPCODES}
+    dispatch: ClassVar[dict[int, Any]] = {
+        code[0]: pickle._Unpickler.dispatch[code[0]] for code in OPCODES
+    }
 
     def find_class(self, module, name):
         """What a name in the pickle stands for; nothing is imported."""

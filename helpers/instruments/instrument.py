@@ -1,4 +1,4 @@
-"""Instruments: what a gin configuration describes, made into a network that plays curves.
+"""Instruments: networks that play curves of f0 and loudness, built from a gin configuration.
 
 Beside `gin_settings`, which reads configurations and calls nothing, this is the only module that
 uses gin.
@@ -7,6 +7,7 @@ uses gin.
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import gin
 import numpy as np
@@ -45,25 +46,27 @@ class Instrument:
     card: dict = field(default_factory=dict)
 
     @property
-    def frame_rate(self):
-        """Frames a second of the curves that it takes."""
+    def frame_rate(self) -> int:
+        """Frames a second of the curves that it plays."""
         return self.sample_rate // self.hop_size
 
     @property
-    def parameters(self):
-        """How many numbers training sets, the reverb's impulse response among them."""
+    def parameters(self) -> int:
+        """Number of weights, with those of the reverb's impulse response."""
         return self.network.count_params()
 
     @property
-    def z_dims(self):
-        """Numbers a frame of z; 0 for an instrument without an encoder."""
+    def z_dims(self) -> int:
+        """Dimensions of z; 0 for an instrument without an encoder."""
         return self.network.encoder.z_dims if self.network.encoder else 0
 
-    def play(self, f0_hz, loudness_db, z=None):
-        """Plays curves.
+    def play(
+        self, f0_hz: np.ndarray, loudness_db: np.ndarray, z: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Plays curves; each call draws its noise anew.
 
         Args:
-          f0_hz: Fundamental frequency, no NaN. Shape [n_frames].
+          f0_hz: Fundamental frequency, without NaN. Shape [n_frames].
           loudness_db: Shape [n_frames].
           z: From `encode`, for an instrument with an encoder. Shape [n_frames, z_dims].
 
@@ -123,8 +126,8 @@ class Instrument:
             yield tf.cast(z, tf.float32).numpy()[0, : n_frames - first]
 
     @property
-    def echoes(self):
-        """What the instrument's room adds to its sound: an impulse response [n_taps], first 0."""
+    def echoes(self) -> np.ndarray:
+        """Impulse response of the instrument's room without the direct sound. Shape [n_taps]."""
         for processor in self._processors:
             if isinstance(processor, ddsp.effects.Reverb):
                 echoes = np.ravel(processor.get_controls(tf.zeros([1, 1]))["ir"])
@@ -132,23 +135,29 @@ class Instrument:
         return np.zeros(1, np.float32)
 
     @property
-    def noise_bands(self):
-        """Bands of the noise from 0 Hz to half the sample rate, of equal width."""
+    def noise_bands(self) -> int:
+        """Number of the noise's bands, of equal width, from 0 Hz to half the sample rate."""
         self._synthesizer(synths.FramewiseNoise)  # or there are none
         return dict(self.network.decoder.output_splits)["noise_magnitudes"]
 
-    def decode(self, f0_hz, loudness_db, z=None, state=None):
-        """Curves to the controls of the synthesizers, for a block of frames after another.
+    def decode(
+        self,
+        f0_hz: np.ndarray,
+        loudness_db: np.ndarray,
+        z: np.ndarray | None = None,
+        state: Any = None,
+    ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], Any]:
+        """Decodes curves to the controls of the synthesizers, one block of frames after another.
 
-        Compiled, anew for each number of frames.
+        It is compiled anew for each number of frames.
 
         Args:
           f0_hz, loudness_db, z: As for `play`.
-          state: What the block before returned; None at the beginning.
+          state: The state that the call for the block before returned; None for the first block.
 
         Returns:
           (amplitudes [n_frames, 1], harmonic_distribution [n_frames, n_harmonics] with the sum 1,
-          noise magnitudes [n_frames, n_bands]), and the state to go on from.
+          noise magnitudes [n_frames, n_bands]), and the state for the next block.
         """
         if state is None:
             state = self.network.decoder.start()
@@ -156,8 +165,12 @@ class Instrument:
         controls, state = self._decode(_batch(f0_hz), _batch(loudness_db), z, state)
         return tuple(control[0].numpy() for control in controls), state
 
-    def check_z(self, z, n_frames):
-        """Refuses z where there is none, is to be one, or is to be one of another shape."""
+    def check_z(self, z: np.ndarray | None, n_frames: int) -> None:
+        """Refuses z that the instrument cannot play.
+
+        Raises:
+          InputError: z is missing, of another shape, or given to an instrument without it.
+        """
         if z is None and self.z_dims:
             raise InputError(
                 "This instrument plays from z too: encode a sound first and give what "
@@ -167,14 +180,14 @@ class Instrument:
             raise InputError("This instrument has no z: play it from f0 and loudness alone.")
         if z is not None and np.shape(z) != (n_frames, self.z_dims):
             raise InputError(
-                f"z has the shape {np.shape(z)}, where {n_frames} frames of {self.z_dims} numbers "
-                "are wanted: cut it to the frames of f0."
+                f"z has the shape {np.shape(z)} and needs {n_frames} frames of {self.z_dims} "
+                "numbers: cut it to the frames of f0."
             )
 
     @functools.cached_property
     def _decode(self):
-        # TensorFlow knows functions by their code: it would take this method of several instruments
-        # for one that is compiled over and over, and warn of that at the fifth.
+        # TensorFlow identifies functions by their code. It would take the methods of several
+        # instruments for one that is compiled over and over, and warn of it.
         return compiled(functools.partial(self._controls))
 
     def _controls(self, f0_hz, loudness_db, z, state):
@@ -200,22 +213,27 @@ class Instrument:
             if isinstance(processor, kind):
                 return processor
         raise InputError(
-            f"This instrument has no {kind.__name__}: timbre transfer wants one with harmonics and "
-            "noise."
+            f"This instrument has no {kind.__name__}: choose one with harmonics and noise for "
+            "timbre transfer."
         )
 
 
-def make(text, name="The configuration", sample_rate=None, precision="float32"):
-    """Makes the instrument that a gin configuration describes, after `gin_settings.check_config`.
+def make(
+    text: str,
+    name: str = "The configuration",
+    sample_rate: int | None = None,
+    precision: str = "float32",
+) -> Instrument:
+    """Checks a gin configuration and builds the instrument that it describes.
 
     Args:
       text: The configuration.
-      name: What it is called in sentences.
-      sample_rate: Hz to bring the configuration to, from 16 kHz; None leaves it as it is.
+      name: What the configuration is called in errors.
+      sample_rate: Hz, to which the configuration is brought from 16 kHz; None leaves it as it is.
       precision: Of the decoder's and the encoder's layers, as Keras names its policies.
 
     Raises:
-      InputError: It may not be what it is, or describes no instrument.
+      InputError: It sets what a configuration may not, or describes no instrument.
     """
     gin_settings.check_config(text, name)
     try:
@@ -241,14 +259,14 @@ def make(text, name="The configuration", sample_rate=None, precision="float32"):
     return made
 
 
-def scale(sample_rate):
+def scale(sample_rate: int) -> None:
     """Brings the numbers at the top of a configuration from 16 kHz to another sample rate.
 
-    Windows of the loss keep their length, bands of the noise their width, and harmonics of the same
-    f0 fill the spectrum: all grow with the rate, by whole quarters, which leaves the windows sizes
-    that an FFT is fast for. Frames are as many a second as the configuration says, or the most
-    below that of which each is a whole number of samples at both rates: features are taken at
-    16 kHz.
+    The loss's windows keep their length in seconds, the noise's bands keep their width in Hz, and
+    the harmonics still fill the spectrum. So their numbers grow with the rate, in steps of a
+    quarter, which keeps the windows at sizes for which an FFT is fast. The frame rate stays, or
+    becomes the next lower one at which a frame is a whole number of samples at this rate and at
+    16 kHz, at which features are extracted.
     """
     exact = sample_rate / SAMPLE_RATE
     ratio = round(4 * exact) / 4
@@ -268,12 +286,12 @@ def scale(sample_rate):
 
 
 def _number(macro):
-    """What the configuration has at its top under a name."""
+    """The value of a macro of the configuration."""
     return gin.query_parameter(f"{macro}/macro.value")
 
 
 def _check_frames(sample_rate, hop_size, name):
-    """Features are taken at 16 kHz: a frame has to be a whole number of samples there too."""
+    """Refuses rates at which a frame is no whole number of samples at 16 kHz, for features."""
     if (
         min(sample_rate, hop_size) < 1
         or sample_rate % hop_size
@@ -288,8 +306,8 @@ def _check_frames(sample_rate, hop_size, name):
 def _set_precision(network, precision):
     """Has the layers of decoder and encoder compute in half precision, their weights in float32.
 
-    Keras sets this for all layers or for each when it is made, and gin makes them: a phase, an
-    impulse response or a loss in half precision would be heard.
+    Keras sets the precision globally, or of each layer when it is made, which here gin does. All
+    else stays in float32: a phase or an impulse response in half precision is audible.
     """
     for part in filter(None, (network.encoder, network.decoder)):
         for layer in (part, *part.submodules):
@@ -297,7 +315,7 @@ def _set_precision(network, precision):
 
 
 def _play_a_second(made):
-    """Builds the variables; returns how many samples were played, and how many should have been."""
+    """Builds the variables; returns the numbers of samples played and expected."""
     n_frames = made.frame_rate
     n_samples = n_frames * made.hop_size
     played = made.network(

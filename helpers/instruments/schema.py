@@ -4,10 +4,10 @@ Keys that are not named here are kept, if they are plain: finite numbers, texts,
 dictionaries of them.
 """
 
-from typing import Annotated, Literal, Union
+from typing import Annotated
 
 import pydantic
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints
 from typing_extensions import TypeAliasType
 
 from helpers.analysis import features
@@ -22,13 +22,19 @@ Number = Annotated[float, Field(ge=-1e12, le=1e12)]
 Midi = Annotated[float, Field(ge=0.0, le=150.0)]
 Decibels = Annotated[float, Field(ge=-300.0, le=300.0)]
 Rate = Annotated[int, Field(ge=1, le=1_000_000)]
-Profile = Literal[tuple(features.FLOORS_DB)]
-Plain = TypeAliasType(
+Whole = Annotated[int, Field(ge=-(10**12), le=10**12)]
+Plain = TypeAliasType(  # type: ignore[misc]  # mypy does not know that it may hold itself
     "Plain",
-    Union[bool, Annotated[int, Field(ge=-(10**12), le=10**12)], Number, Text, None]  # noqa: UP007
-    | list["Plain"]
-    | dict[Name, "Plain"],
+    bool | Whole | Number | Text | None | list["Plain"] | dict[Name, "Plain"],  # type: ignore[misc]
 )
+
+
+def _known(profile):
+    features.check_profile(profile)
+    return profile
+
+
+Profile = Annotated[str, AfterValidator(_known)]
 
 
 def _nan_to_none(value):
@@ -40,7 +46,7 @@ class _Checked(pydantic.BaseModel):
     """Keeps what is not named, and nothing of another type than it should have."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
-    __pydantic_extra__: dict[Name, Plain]
+    __pydantic_extra__: dict[Name, Plain] = Field(init=False)
 
 
 class PitchRange(_Checked):

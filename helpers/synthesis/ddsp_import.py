@@ -1,9 +1,8 @@
 """Imports ddsp 3.7.0 on a current Python and TensorFlow.
 
-ddsp imports at its top a few packages that cannot be installed today or that weigh hundreds of
-megabytes, for functions that nothing here calls. While ddsp is being imported, and only then,
-stand-ins take their place; `crepe` is answered by `helpers.analysis.crepe`, which has the same
-`predict`.
+At its top ddsp imports some packages that cannot be installed today or have hundreds of megabytes,
+for functions that nothing here calls. While ddsp is imported, and only then, stand-ins take their
+place. `helpers.analysis.crepe`, which has the same `predict`, takes the place of `crepe`.
 
     from helpers.synthesis.ddsp_import import ddsp
 """
@@ -26,13 +25,13 @@ UNUSED = (
 
 
 class StandInError(ImportError):
-    """Something reached for a package that was only stood in for while ddsp was imported."""
+    """Something used a package that only had a stand-in while ddsp was imported."""
 
 
 class StandIn(types.ModuleType):
-    """An absent package: anything in it can be named, nothing can be used."""
+    """A stand-in for an absent package: all names can be imported from it, none can be used."""
 
-    __path__ = ()  # importable as a package, with nothing inside
+    __path__: list[str] = []  # importable as a package, with nothing inside
 
     def __getattr__(self, name):
         if name.startswith("__"):
@@ -41,9 +40,9 @@ class StandIn(types.ModuleType):
 
     def _refuse(self, *args, **kwargs):
         raise StandInError(
-            f"{self.__name__} is not here: ddsp imports it and these notebooks never call it, so "
-            f"a stand-in took its place. Install {self.__name__.split('.')[0]} and import it "
-            "before helpers to have the real one."
+            f"{self.__name__} is not installed: ddsp imports it and these notebooks never call it, "
+            f"so it has a stand-in. Install {self.__name__.split('.')[0]} and import it before "
+            "helpers to use it."
         )
 
     __call__ = __iter__ = __len__ = __contains__ = __getitem__ = __bool__ = __enter__ = _refuse

@@ -1,4 +1,4 @@
-"""Recordings to z(t): what a sound has beside its f0 and loudness, such as a vowel.
+"""Encoders of z(t): what a sound has beside its f0 and loudness, such as a vowel.
 
 Registered with gin.
 """
@@ -15,8 +15,8 @@ WINDOW_SECONDS = 0.064
 MEL_BANDS = 128
 MEL_RANGE_HZ = (20.0, 8000.0)  # at every sample rate, so that z means the same
 N_MFCCS = 30
-MFCC_SCALE = 2.0  # the usual deviation of each but the lowest, over instruments and time
-FLOOR = 1e-5  # of the magnitudes, before their logarithm; ddsp has it for what is 0 alone
+MFCC_SCALE = 2.0  # the usual standard deviation of each but the first, over instruments and time
+FLOOR = 1e-5  # of all magnitudes before their logarithm; ddsp's replaces zeros alone
 
 
 def mfccs(audio: tf.Tensor, hop_size: int, sample_rate: int) -> tf.Tensor:
@@ -66,15 +66,15 @@ def mfccs_of_windows(audio: tf.Tensor, hop_size: int, sample_rate: int) -> tf.Te
 
 @gin.register
 class FramewiseMfccEncoder(ddsp.training.nn.DictLayer):
-    """MFCCs through a GRU to z, as in ddsp's MfccTimeDistributedRnnEncoder, but for two things.
+    """Encodes MFCCs by a GRU, as ddsp's MfccTimeDistributedRnnEncoder, with two differences.
 
-    z has the frames of the other curves, for a clip of any length. And where ddsp takes mean and
-    deviation over the clip out of each coefficient, and with them what tells one instrument from
-    another, this leaves out the first coefficient alone: the level, which loudness tells.
+    z has the frames of the other curves, for a clip of any length. And ddsp normalizes each
+    coefficient over the clip, which removes what distinguishes one instrument from another. This
+    encoder removes only the first coefficient, the level, which loudness has already.
     """
 
     def __init__(self, rnn_channels=512, z_dims=16, hop_size=64, sample_rate=16000, **kwargs):
-        # The layers within cast what they are given; a spectrum in half precision is but noise.
+        # The inner layers cast their inputs; in half precision the spectrum would be noise.
         super().__init__(autocast=False, **kwargs)
         self.z_dims = z_dims
         self.hop_size = hop_size
@@ -83,7 +83,7 @@ class FramewiseMfccEncoder(ddsp.training.nn.DictLayer):
         self.dense_out = layers.Dense(z_dims)
 
     # ddsp reads the names of what a layer takes and returns from its signature.
-    def call(self, audio, f0_scaled) -> ["z"]:  # noqa: F821
+    def call(self, audio, f0_scaled) -> ["z"]:  # type: ignore  # noqa: F821
         """[batch, n_samples] to z [batch, n_frames, z_dims], of as many frames as f0 has."""
         coefficients = mfccs(audio, self.hop_size, self.sample_rate)[:, : f0_scaled.shape[1]]
         return self.dense_out(self.rnn(coefficients[:, :, 1:] / MFCC_SCALE))

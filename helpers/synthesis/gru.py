@@ -7,11 +7,11 @@ FRAMES_AT_ONCE = 250  # of clips of any length
 
 
 class Gru(tf.keras.layers.GRU):
-    """Keras' GRU with a gradient that adds up the weights' once, instead of at every frame.
+    """Keras' GRU with a gradient that sums the weights' gradients once, not at every frame.
 
-    Its weights are those of `tf.keras.layers.GRU` with its defaults, whose own way it goes on a
-    GPU, where that is cuDNN's. It returns the states of all frames, from zeros on or, as Keras' own
-    does, from `initial_state`.
+    Its weights are those of `tf.keras.layers.GRU` with its defaults. On a GPU it calls that layer,
+    which uses cuDNN there. It returns the states of all frames, beginning with zeros or, as Keras'
+    own does, with `initial_state`.
     """
 
     def call(self, inputs, training=None, initial_state=None, **kwargs):
@@ -23,8 +23,8 @@ class Gru(tf.keras.layers.GRU):
             for weights in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
         )
         frames = tf.tensordot(tf.transpose(inputs, [1, 0, 2]), kernel, 1) + biases[0]
-        # In training a clip is as long as the next, and so are frames that go on from others. Else
-        # blocks of one length are compiled, once.
+        # All clips of a training have one length, and so have blocks that continue others. In other
+        # calls the frames are split into blocks of one length, which is compiled once.
         n_frames = frames.shape[0]
         length = n_frames if training or initial_state is not None else FRAMES_AT_ONCE
         frames = tf.pad(frames, [[0, -n_frames % length], [0, 0], [0, 0]])
@@ -42,16 +42,16 @@ def recur(frames, kernel, bias, start):
     """States of a GRU.
 
     Args:
-      frames: What the inputs give to update, reset and candidate. Shape [n_frames, batch, 3 units].
-      kernel: What the last state gives to them. Shape [units, 3 units].
-      bias: Of that share. Shape [3 units].
+      frames: The inputs' part of update, reset and candidate. Shape [n_frames, batch, 3 units].
+      kernel: Weights of the last state in them. Shape [units, 3 units].
+      bias: Of the last state's part. Shape [3 units].
       start: The state before the first frame. Shape [batch, units].
 
     Returns:
       Shape [n_frames, batch, units].
     """
     arguments = frames, kernel, bias, start
-    # XLA cannot hand out what TensorFlow would keep of the loop for a gradient of its own.
+    # Without stop_gradient TensorFlow would keep the loop's intermediates, which XLA does not give.
     states = _states(*map(tf.stop_gradient, arguments))
     return states, lambda upstream: _gradients(*arguments, states, upstream)
 
@@ -66,7 +66,7 @@ def _states(frames, kernel, bias, start):
 
 
 def gates_of(frames, recurrent):
-    """Update, reset, candidate, and what the last state gives to it, all [..., units]."""
+    """Update, reset, candidate, and the last state's part of the candidate, all [..., units]."""
     to_update, to_reset, to_candidate = tf.split(recurrent, 3, axis=-1)
     update, reset, candidate = tf.split(frames, 3, axis=-1)
     update, reset = tf.sigmoid(update + to_update), tf.sigmoid(reset + to_reset)
@@ -77,8 +77,8 @@ def gates_of(frames, recurrent):
 def _gradients(frames, kernel, bias, start, states, upstream):
     """Gradients of `recur` for its arguments.
 
-    All gates are computed once more, for all frames at once. What has to go back through time,
-    frame by frame, is then the gradient of the state alone.
+    All gates are computed again, for all frames at once. Then only the gradient of the state has to
+    go back through time, frame by frame.
     """
     lasts = tf.concat([start[tf.newaxis], states[:-1]], axis=0)
     update, reset, candidate, to_candidate = gates_of(frames, tf.tensordot(lasts, kernel, 1) + bias)

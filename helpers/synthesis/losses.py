@@ -17,15 +17,14 @@ from helpers.tensorflow_import import tf
 class FusedSpectralLoss(ddsp.losses.Loss):
     """ddsp's `SpectralLoss` of magnitudes and their logarithms, with its gradient at once.
 
-    What is done to each number of a spectrogram, forward and back, is one compiled pass over it.
-    The frames' lengths need not be powers of two, so that they can keep their milliseconds at
-    other sample rates: any multiple of 4 will do. The loss has a gradient for the sound that is
-    compared, none for the target.
+    Loss and gradient of a spectrogram are computed in one compiled pass. A frame may have any
+    multiple of 4 samples, not only a power of two, so that frames can have the same length in
+    seconds at other sample rates. There is no gradient for the target.
 
-    With `loudness_weight` the difference in dB of the frames' loudness is added, A-weighted as in
-    `features`, in the windows that are nearest in length to those of the features. (ddsp's has a
-    weight of that name too, for windows of 2048 samples.) Where a spectrum cannot be met bin by
-    bin, as in noise, the loss without it is lowest for a sound that is too soft.
+    `loudness_weight` adds the difference in dB of the frames' A-weighted loudness, as in
+    `features`, for the frames that are nearest in length to those of the features. (ddsp's weight
+    of that name is for frames of 2048 samples.) Without it the loss of a sound that cannot match
+    each bin, such as noise, is lowest if the sound is too soft.
     """
 
     def __init__(
@@ -111,8 +110,8 @@ def spectra(audio, size):
 
 
 def _add_up(slopes, size, n_samples):
-    """The way back through `spectra`: slopes of its result to slopes of the audio."""
-    # The inverse transform takes each bin but the first and the last for two, and divides by n.
+    """Gradient of `spectra`: from the slopes of the spectra to the slopes of the audio."""
+    # The inverse transform counts each bin twice but the first and the last, and divides by n.
     weights = np.full(size // 2 + 1, size / 2, np.float32)
     weights[[0, -1]] = size
     frames = tf.signal.irfft(slopes * weights, [size]) * tf.signal.hann_window(size)

@@ -17,17 +17,17 @@ layers = tf.keras.layers
 class ScaleFeatures(ddsp.training.nn.DictLayer):
     """Brings f0 and loudness into the range of 0 to 1, as ddsp's F0LoudnessPreprocessor does.
 
-    The features are taken as they are: neither resampled nor, as there, computed again from the
-    audio, which would undo every edit of the loudness.
+    It does not resample the features. Nor does it compute the loudness again from the audio, as
+    ddsp does, which would undo every edit of the loudness.
     """
 
     def __init__(self, loudness_range_db=80.0, **kwargs):
-        """Takes the decibels that become the range of 0 to 1: ddsp's 80; before its 2.0, 120."""
+        """Takes the range of loudness in dB that becomes 0 to 1: 80, or 120 before ddsp 2.0."""
         super().__init__(**kwargs)
         self.loudness_range_db = loudness_range_db
 
     # ddsp reads the names of what a layer takes and returns from its signature.
-    def call(self, loudness_db, f0_hz) -> ["f0_hz", "f0_scaled", "ld_scaled"]:  # noqa: F821
+    def call(self, loudness_db, f0_hz) -> ["f0_hz", "f0_scaled", "ld_scaled"]:  # type: ignore  # noqa: F821
         """Scales both curves and gives them a channel: [batch, n_frames] to [..., 1]."""
         f0_hz = ddsp.training.preprocessing.at_least_3d(f0_hz)
         loudness_db = ddsp.training.preprocessing.at_least_3d(loudness_db)
@@ -35,10 +35,10 @@ class ScaleFeatures(ddsp.training.nn.DictLayer):
         return f0_hz, f0_scaled, loudness_db / self.loudness_range_db + 1.0
 
 
-class LayerNorm(layers.LayerNormalization):
-    """Keras' layer normalization of the last axis, by one compiled pass in training.
+class LayerNorm(tf.keras.layers.LayerNormalization):
+    """Keras' layer normalization of the last axis, compiled into one pass in training.
 
-    Keras calls its kernel for batch normalization, which on a CPU takes several times as long.
+    Keras calls a kernel for batch normalization, which takes several times as long on a CPU.
     """
 
     def call(self, inputs, training=None):
@@ -48,7 +48,7 @@ class LayerNorm(layers.LayerNormalization):
 
 
 def _normalize(inputs, gamma, beta, epsilon):
-    whole = tf.cast(inputs, tf.float32)  # squares are soon beyond float16
+    whole = tf.cast(inputs, tf.float32)  # squares easily exceed the range of float16
     centred = whole - tf.reduce_mean(whole, axis=-1, keepdims=True)
     variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
     return tf.cast(centred * tf.math.rsqrt(variance + epsilon) * gamma + beta, inputs.dtype)
@@ -56,7 +56,7 @@ def _normalize(inputs, gamma, beta, epsilon):
 
 @tf.custom_gradient
 def _normalize_and_back(inputs, gamma, beta, epsilon):
-    """As `_normalize`, where both ways keep nothing in memory but the inputs."""
+    """As `_normalize`, with a gradient for which only the inputs are kept in memory."""
     arguments = inputs, gamma, beta, epsilon
     return (
         _compiled_normalize(*arguments),
@@ -76,7 +76,7 @@ _compiled_normalize = compiled(_normalize)
 
 
 class Stack(tf.keras.Sequential):
-    """ddsp's `FcStack`: dense layer, normalization, leaky ReLU, and that several times."""
+    """ddsp's `FcStack`: several times a dense layer, normalization and leaky ReLU."""
 
     def __init__(self, channels, n_layers):
         super().__init__([self._layer(channels) for _ in range(n_layers)])
@@ -89,7 +89,7 @@ class Stack(tf.keras.Sequential):
 
 @gin.register
 class GruDecoder(ddsp.training.decoders.RnnFcDecoder):
-    """ddsp's decoder of dense stacks around a GRU, with the GRU and the normalization from here."""
+    """ddsp's decoder of dense stacks around a GRU, with the faster GRU and normalization."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class GruDecoder(ddsp.training.decoders.RnnFcDecoder):
         super().__init__(
             rnn_channels, "gru", ch, layers_per_stack, False, input_keys, output_splits, **kwargs
         )
-        # In ddsp's order and under ddsp's names, for weights to go from one to the other.
+        # In ddsp's order and under ddsp's names, so that ddsp's checkpoints fit.
         self.input_stacks = [Stack(ch, layers_per_stack) for _ in input_keys]
         self.rnn = ddsp.training.nn.Rnn(rnn_channels, "gru")
         self.rnn.rnn = Gru(rnn_channels, return_sequences=True)
@@ -115,7 +115,7 @@ class GruDecoder(ddsp.training.decoders.RnnFcDecoder):
         return tf.zeros([1, self.rnn.rnn.units], self.compute_dtype)
 
     def step(self, features, state):
-        """Controls of frames that go on where those ended that left a state, and the new state."""
+        """Decodes frames that follow those which left a state; returns controls and new state."""
         inputs = [
             stack(features[key])
             for stack, key in zip(self.input_stacks, self.input_keys, strict=True)
@@ -127,11 +127,11 @@ class GruDecoder(ddsp.training.decoders.RnnFcDecoder):
 
 @gin.register
 class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
-    """Scaled features to raw synthesizer controls by dilated causal convolutions.
+    """Decodes scaled features to raw synthesizer controls by dilated causal convolutions.
 
-    Every frame sees the frames before it as far as the dilations reach, as in WaveNet (van den
-    Oord et al. 2016), with residual connections. Where ddsp's GRU takes a clip frame after
-    frame, a convolution takes all frames at once.
+    Every frame depends on the frames before it as far as the dilations reach, as in WaveNet (van
+    den Oord et al. 2016), with residual connections. ddsp's GRU computes frame after frame, a
+    convolution all frames at once.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
 
     def compute_output(self, *inputs):
         """Inputs of shape [batch, n_frames, channels] each to [batch, n_frames, channels]."""
-        # Of several inputs Keras casts the first alone to the precision of the layer.
+        # Keras casts only the first of several inputs to the precision of the layer.
         inputs = tf.concat([tf.cast(x, self.compute_dtype) for x in inputs], axis=-1)
         x = self.input_stack(inputs)
         for convolve, normalize in zip(self.convolutions, self.norms, strict=True):
@@ -162,14 +162,14 @@ class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
         return self.output_stack(tf.concat([x, inputs], axis=-1))
 
     def start(self):
-        """The state before the first frame, for `step`: what each convolution saw, zeros."""
+        """The state before the first frame, for `step`: past inputs of the convolutions, zeros."""
         return [
             tf.zeros([1, self._reach(convolve), convolve.filters], self.compute_dtype)
             for convolve in self.convolutions
         ]
 
     def step(self, features, state):
-        """Controls of frames that go on where those ended that left a state, and the new state."""
+        """Decodes frames that follow those which left a state; returns controls and new state."""
         inputs = tf.concat(
             [tf.cast(features[key], self.compute_dtype) for key in self.input_keys], axis=-1
         )
@@ -184,5 +184,5 @@ class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
 
     @staticmethod
     def _reach(convolve):
-        """Frames before its own that a convolution sees."""
+        """Number of past frames on which a convolution depends."""
         return (convolve.kernel_size[0] - 1) * convolve.dilation_rate[0]

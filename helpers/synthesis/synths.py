@@ -65,7 +65,7 @@ def harmonic_synthesis(f0_hz, amplitudes, harmonic_distribution, hop_size, sampl
     audible_up_to = tf.math.ceil(sample_rate / 2.0 / frequency_hz) - 1.0
     start = amplitudes * harmonic_distribution
     end = tf.concat([start[:, 1:], start[:, -1:]], axis=1)
-    # Frames know nothing of each other any more: those of all clips become rows of one table.
+    # From here on frames are independent: those of all clips become rows of one table.
     rows = [_as_rows(x) for x in (cycles, audible_up_to, start, end)]
     blocks = [
         _sum_harmonics(*(x[first : first + ROWS_AT_ONCE] for x in rows))
@@ -84,10 +84,10 @@ def _as_rows(x):
 
 @tf.custom_gradient
 def _sum_harmonics(cycles, audible_up_to, start, end):
-    """`sum_harmonics` with its gradient.
+    """`sum_harmonics` with its gradients.
 
-    What is differentiated by hand is also compiled apart, and so only computed when it is asked
-    for: the gradient of the phase is not, where f0 is given.
+    Each gradient is a compiled function of its own, which TensorFlow only runs if it is needed. The
+    gradient of the phase is not needed, as f0 is given.
     """
 
     def gradient(upstream):
@@ -99,7 +99,7 @@ def _sum_harmonics(cycles, audible_up_to, start, end):
 
 @compiled
 def sum_harmonics(cycles, audible_up_to, start, end):
-    """Audio [n_rows, hop_size] of frames that know nothing of each other.
+    """Audio [n_rows, hop_size] of independent frames.
 
     Args:
       cycles: Phase. Shape [n_rows, hop_size].
@@ -184,7 +184,7 @@ class FramewiseNoise(ddsp.synths.FilteredNoise):
     def get_signal(self, magnitudes):
         """Audio of shape [batch, n_frames * hop_size] from magnitudes of the filter bands."""
         batch_size, n_frames = magnitudes.shape[:2]
-        # The global generator is the one that training can set to the state of any step.
+        # Training sets the state of the global generator for each step.
         generator = tf.random.get_global_generator()
         noise = generator.uniform([batch_size, n_frames * self.hop_size], -1.0, 1.0)
         return ddsp.core.frequency_filter(noise, magnitudes, window_size=self.window_size)
@@ -192,14 +192,14 @@ class FramewiseNoise(ddsp.synths.FilteredNoise):
 
 @gin.register
 class PlainReverb(ddsp.effects.Reverb):
-    """ddsp's trainable reverb by one pair of Fourier transforms, for clips of any length."""
+    """ddsp's trainable reverb, computed by one pair of FFTs, for clips of any length."""
 
     def __init__(self, reverb_length=48000, name="reverb"):
         super().__init__(trainable=True, reverb_length=reverb_length, name=name)
 
     def get_controls(self, audio):
         """The dry audio [batch, n_samples], and the echoes, of the whole batch, [n_taps]."""
-        # The first tap would be the dry sound, which is added as it is.
+        # The first tap is zero: the dry sound is added separately.
         return {"audio": audio, "ir": tf.concat([[0.0], self._ir[1:]], axis=0)}
 
     def get_signal(self, audio, ir):
@@ -212,10 +212,10 @@ class PlainReverb(ddsp.effects.Reverb):
 
 @gin.register
 class DecayingReverb(PlainReverb):
-    """A trainable reverb under an envelope that falls by 60 dB over its length.
+    """A trainable reverb with an envelope that falls by 60 dB over its length.
 
-    Without it each of thousands of samples of the impulse response is as free as any other, and
-    a few minutes of recordings teach it a second of hiss in which notes ring on.
+    Without the envelope all samples of the impulse response are equally free. From a few minutes of
+    recordings such a reverb learns a second of noise, in which notes ring on.
     """
 
     SCALE = 0.1  # of the echoes to the direct sound: Adam moves all variables by equal steps

@@ -1,8 +1,8 @@
-"""WaveRNN (Kalchbrenner et al., ICML 2018), the baseline: a recording sample by sample.
+"""WaveRNN (Kalchbrenner et al., ICML 2018), the baseline, which predicts sample after sample.
 
-Conditioned on f0, loudness and z as in Hantrakul et al., "Fast and Flexible Neural Audio
-Synthesis", ISMIR 2019. Where DDSP computes a sound from a few curves, this guesses each sample
-from all that came before it. Registered with gin.
+It is conditioned on f0, loudness and z as in Hantrakul et al., "Fast and Flexible Neural Audio
+Synthesis", ISMIR 2019. DDSP computes a sound from curves; WaveRNN predicts each sample from all
+samples before it. Registered with gin.
 """
 
 import gin
@@ -21,14 +21,14 @@ FRAMES_AT_ONCE = 25  # of a clip that is sampled; a block of them is what is com
 
 
 def to_classes(audio):
-    """Samples in [-1, 1] to the 256 steps of mu-law, whose widths grow with the level."""
+    """Quantizes samples in [-1, 1] to the 256 classes of 8-bit mu-law."""
     audio = tf.clip_by_value(audio, -1.0, 1.0)
     companded = tf.sign(audio) * tf.math.log1p((N_CLASSES - 1) * tf.abs(audio)) / np.log(N_CLASSES)
     return tf.cast(tf.floor((companded + 1.0) / 2.0 * (N_CLASSES - 1) + 0.5), tf.int32)
 
 
 def from_classes(classes):
-    """The middle of each step, in [-1, 1]."""
+    """The sample in the middle of each class, in [-1, 1]."""
     companded = _companded(classes)
     return tf.sign(companded) * (N_CLASSES ** tf.abs(companded) - 1.0) / (N_CLASSES - 1)
 
@@ -41,12 +41,12 @@ def _companded(classes):
 class WaveRnn(ddsp.training.models.Autoencoder):
     """ddsp's autoencoder with a GRU over samples in place of the synthesizers.
 
-    The decoder turns the curves into 'conditioning', frame by frame. A GRU takes it, from frame to
-    frame on straight lines, with the sample before, and gives the odds of each next sample:
-    one softmax over 8-bit mu-law. (Kalchbrenner et al. have two, over the halves of 16 bits, which
-    take far longer to learn.)
+    The decoder turns the curves into 'conditioning', frame by frame, which is interpolated between
+    frames. From it and the last sample a GRU predicts the probabilities of the next sample: one
+    softmax over 8-bit mu-law. (Kalchbrenner et al. have two softmaxes, over the halves of 16 bits,
+    which take far longer to learn.)
 
-    Trained on random windows of the clips, in which it is told the recording's own last sample.
+    It is trained on random windows of the clips, with the recording's own samples as last samples.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class WaveRnn(ddsp.training.models.Autoencoder):
         windows=8,
         **kwargs,
     ):
-        """Takes, beside the parts, the GRU's size, and of which and how many windows a clip."""
+        """Takes the parts, the GRU's size, and the length and the number of windows in a clip."""
         super().__init__(preprocessor, encoder, decoder, **kwargs)
         self.hop_size = hop_size
         self.window_frames = window_frames
@@ -82,8 +82,8 @@ class WaveRnn(ddsp.training.models.Autoencoder):
         """Trains on windows of `features["audio"]`, or plays the curves of `features`.
 
         Returns:
-          audio_synth: In training what is the likeliest next sample, [n_windows, n_samples of
-            one]; else what is played, [batch, n_samples].
+          audio_synth: In training the likeliest next samples, [n_windows, n_samples of a window];
+            else the sound, [batch, n_samples].
         """
         features = self.encode(features, training=training)
         if not training:
@@ -100,10 +100,10 @@ class WaveRnn(ddsp.training.models.Autoencoder):
         return {"audio_synth": tf.transpose(from_classes(tf.argmax(odds, axis=-1)))}
 
     def decode(self, features, training=False):
-        """Plays curves, a draw for each sample. Shape [batch, n_frames * hop_size]."""
+        """Draws sample after sample. Returns audio [batch, n_frames * hop_size]."""
         gates = tf.transpose(self._gates(features, training), [1, 0, 2])
         n_frames, batch_size, _ = gates.shape
-        end = -n_frames % FRAMES_AT_ONCE + 1  # a frame of the next block is where lines lead to
+        end = -n_frames % FRAMES_AT_ONCE + 1  # with the next block's first, to interpolate to
         gates = tf.concat([gates, tf.repeat(gates[-1:], end, axis=0)], axis=0)
         state = tf.zeros([batch_size, self.hidden.units]), tf.fill([batch_size], SILENCE)
         blocks = []
@@ -111,7 +111,7 @@ class WaveRnn(ddsp.training.models.Autoencoder):
             draws = tf.random.get_global_generator().uniform(
                 [FRAMES_AT_ONCE, self.hop_size, batch_size]
             )
-            with tf.device("CPU:0"):  # a GPU is no quicker at what is small and one by one
+            with tf.device("CPU:0"):  # a GPU is no faster at many small steps
                 played, state = self._sample(
                     gates[first : first + FRAMES_AT_ONCE + 1], draws, *state
                 )
@@ -120,14 +120,16 @@ class WaveRnn(ddsp.training.models.Autoencoder):
         return tf.transpose(from_classes(classes))
 
     def _gates(self, features, training):
-        """What the curves give to the GRU's gates. Shape [batch, n_frames, 3 rnn_channels]."""
+        """The curves' part of the GRU's gates. Shape [batch, n_frames, 3 rnn_channels]."""
         conditioning = self.decoder(features, training=training)["conditioning"]
         return self.conditioning_to_gates(conditioning)
 
     def _cut(self, classes, gates):
-        """Random windows of all clips: [n_samples, n_windows] twice, frames before samples.
+        """Cuts random windows of all clips.
 
-        Returns the samples before each, the samples themselves, and the frames they lie between.
+        Returns:
+          The last samples and the samples to predict, both [n_samples, n_windows], and the gates of
+          the frames around them [n_frames, n_windows, size].
         """
         batch_size, n_frames, size = gates.shape
         clips = tf.repeat(tf.range(batch_size), self.windows)
@@ -142,13 +144,13 @@ class WaveRnn(ddsp.training.models.Autoencoder):
         return last, following, tf.gather(tf.reshape(gates, [-1, size]), frames)
 
     def _between(self, frames):
-        """On straight lines from frame to frame: [n + 1, batch, size] to [n hop_size, ...]."""
+        """Linear interpolation between frames: [n + 1, batch, size] to [n hop_size, ...]."""
         position = tf.reshape(tf.range(self.hop_size, dtype=tf.float32), [-1, 1, 1]) / self.hop_size
         starts, ends = frames[:-1, tf.newaxis], frames[1:, tf.newaxis]
         return tf.reshape(starts + position * (ends - starts), [-1, *frames.shape[1:]])
 
     def _sample_frames(self, gates, draws, state, last):
-        """Samples between frames [n + 1, batch, 3 rnn_channels], with a draw in [0, 1) for each.
+        """Draws samples between frames [n + 1, batch, 3 rnn_channels], by draws in [0, 1).
 
         Returns:
           The classes [n hop_size, batch], and the GRU's state and the class at their end.
@@ -163,8 +165,8 @@ class WaveRnn(ddsp.training.models.Autoencoder):
             frame += tf.gather(embeddings, last)
             update, _, candidate, _ = gates_of(frame, tf.matmul(state, kernel) + bias)
             state = candidate + update * (state - candidate)
-            heard = tf.nn.relu(tf.matmul(state, hidden[0]) + hidden[1])
-            passed = tf.cumsum(tf.nn.softmax(tf.matmul(heard, odds[0]) + odds[1]), axis=-1)
+            hidden_units = tf.nn.relu(tf.matmul(state, hidden[0]) + hidden[1])
+            passed = tf.cumsum(tf.nn.softmax(tf.matmul(hidden_units, odds[0]) + odds[1]), axis=-1)
             passed = passed[:, :-1] < draw[:, tf.newaxis]
             return state, tf.math.count_nonzero(passed, axis=-1, dtype=tf.int32)
 
@@ -174,6 +176,6 @@ class WaveRnn(ddsp.training.models.Autoencoder):
 
 
 def _in_proportion(shape, dtype=None):
-    """First weights with which a sample counts by its level, as if it were a number."""
+    """Initial embeddings in proportion to the level of each class."""
     scale = tf.random.normal([1, shape[1]], stddev=0.5, dtype=dtype)
     return _companded(tf.range(shape[0]))[:, tf.newaxis] * scale
