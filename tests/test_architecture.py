@@ -40,10 +40,8 @@ TOP = {
 }
 STANDARD_LIBRARY_ONLY = {"__init__", "command_line", "config", "errors", "files", "install"}
 WITHOUT_HINTS_YET = {
-    "instruments.configurations",
     "instruments.google_checkpoint",
     "instruments.google_pickle",
-    "instruments.instrument",
     "interface.transfer_panel",
     "synthesis.encoders",
     "synthesis.gru",
@@ -51,7 +49,6 @@ WITHOUT_HINTS_YET = {
     "synthesis.networks",
     "synthesis.synths",
     "synthesis.wavernn",
-    "synthesis.xla",
     "training.checkpoints",
     "training.recipe",
     "training.steps",
