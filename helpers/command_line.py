@@ -27,7 +27,8 @@ def run(function: Callable[..., int], *arguments: object) -> int:
 
     Returns:
       What the function returns; 1 after an `InputError` or an error of the system, of which a
-      sentence is printed, and 130 after Ctrl-C.
+      sentence is printed, and 130 after Ctrl-C, where the sentence of the `KeyboardInterrupt` is
+      printed if it has one.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a notebook's and a test's streams have none
@@ -38,8 +39,8 @@ def run(function: Callable[..., int], *arguments: object) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("Stopped from the keyboard.", file=sys.stderr)
+    except KeyboardInterrupt as interrupted:
+        print(str(interrupted) or "Stopped from the keyboard.", file=sys.stderr)
         return STOPPED
 
 

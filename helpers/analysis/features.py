@@ -140,6 +140,7 @@ def extract_files(
     crepe_model: str = "tiny",
     profile: str = PROFILE,
     workers: int = 2,
+    progress: bool = True,
 ) -> Generator[tuple[Path, Future], None, None]:
     """Reads sound files and extracts their features, some files at a time.
 
@@ -155,6 +156,7 @@ def extract_files(
       crepe_model: CREPE's size for the pitch.
       profile: The definition of loudness; see `extract`.
       workers: Files at a time. More than two do not help: CREPE itself uses all processors.
+      progress: Show a progress bar.
 
     Yields:
       Each path with a finished Future. Its `result()` is the file's audio [n_samples] (see
@@ -181,7 +183,7 @@ def extract_files(
         audio, _ = sound.load_to_disk(path, sample_rate)
         return audio, _extract(audio, sample_rate, settings, report)
 
-    with tqdm(total=len(paths), desc="analysing", unit="file") as bar:
+    with tqdm(total=len(paths), desc="analysing", unit="file", disable=not progress) as bar:
         try:
             waiting = iter(paths)
             ahead: deque[tuple[Path, Future]] = deque()

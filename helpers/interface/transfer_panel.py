@@ -1,4 +1,4 @@
-"""The panel of notebook 03: what is played on what, how, and what came of it."""
+"""The panel of notebook 03: choosers, sliders, players and pictures of a transfer."""
 
 import asyncio
 import html
@@ -8,14 +8,15 @@ from dataclasses import fields
 
 import ipywidgets
 import matplotlib.pyplot as plt
+import numpy as np
 
 from helpers import config, plots
 from helpers.errors import InputError
+from helpers.files import explaining
 from helpers.instruments import bundles
 from helpers.interface import choosers, widgets
-from helpers.transfer import session
+from helpers.transfer.session import Session, load_room
 from helpers.transfer.settings import Settings
-from helpers.transfer.studio import Studio
 
 GROUPS = {
     "": ("octaves", "semitones", "loudness_db", "autotune"),
@@ -31,16 +32,16 @@ SOON_SECONDS = 0.02  # in which other sliders may move before it is played again
 class TransferPanel(ipywidgets.VBox):
     """Choosers, sliders, players and pictures of a transfer.
 
-    It plays again when a slider is let go: sound first, then the pictures. Where Python has other
-    things to do in between, as in a cell that reads `result`, that is done at once.
+    It plays again when a slider is released: sound first, then the pictures. A cell that reads
+    `result` or calls `finish` does not wait for the event loop: all that is due is done at once.
 
     Attributes:
-      studio: The `Studio` that does it.
+      session: The `Session` that plays; None until something could be loaded.
     """
 
-    def __init__(self):
-        self.studio = Studio()
-        self._due, self._timer = 0, None
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self._due, self._timer, self._problem = 0, None, ""
         self._stages = self._load, self._play, self._draw_result, self._draw_curves
         self.clips = choosers.clip_chooser(CLIP_FOLDERS)
         self.instruments, self.second, damaged = _instrument_choosers()
@@ -50,12 +51,12 @@ class TransferPanel(ipywidgets.VBox):
         self.controls = {setting.name: _control(setting) for setting in fields(Settings)}
         for control in self.controls.values():
             control.observe(lambda _: self._outdate(self._play), "value")
-        self.second.on_choice(self._hear_second)
-        self._hear_second()
+        self.second.on_choice(self._enable_mix)
+        self._enable_mix()
         # What is uploaded to play can also be mixed in.
         self.instruments.on_choice(lambda: self.second.offer(self.instruments.path))
-        self._says = ipywidgets.HTML()
-        self._recorded, self._heard = widgets.flac_player(), widgets.flac_player()
+        self._summary = ipywidgets.HTML()
+        self._recorded, self._played = widgets.flac_player(), widgets.flac_player()
         self._pictures = [
             ipywidgets.Image(format="jpeg", layout={"max_width": "100%"}) for _ in range(3)
         ]
@@ -63,25 +64,31 @@ class TransferPanel(ipywidgets.VBox):
         self._outdate(self._load)
 
     @property
-    def settings(self):
-        """`Settings`, as the sliders stand."""
+    def settings(self) -> Settings:
+        """The `Settings` of the sliders."""
         return Settings(**{name: control.value for name, control in self.controls.items()})
 
     @property
-    def result(self):
-        """What is played with all as it is chosen and set now. Shape [n_samples]."""
-        self.finish()
-        return self.studio.result
+    def result(self) -> np.ndarray:
+        """The result of all that is chosen and set now. Shape [n_samples].
 
-    def finish(self):
-        """Does at once what is still to be done."""
-        while self._due < len(self._stages):
+        Raises:
+          InputError: There is none, with what the panel says of it.
+        """
+        self.finish()
+        if self._problem:
+            raise InputError(self._problem)
+        return self.session.result
+
+    def finish(self) -> None:
+        """Does at once what is due."""
+        while self._is_due():
             self._do_next()
 
     def _laid_out(self, damaged):
         reset = ipywidgets.Button(description="Reset", icon="undo")
         reset.on_click(self._reset)
-        players = {"Recording": self._recorded, "Result": self._heard}
+        players = {"Recording": self._recorded, "Result": self._played}
         shown, *folded = (
             ipywidgets.VBox([self.controls[name] for name in names]) for names in GROUPS.values()
         )
@@ -91,19 +98,23 @@ class TransferPanel(ipywidgets.VBox):
         more.children[-1].children += (self.second, self.rooms)
         problems = [ipywidgets.HTML(html.escape(sentence)) for sentence in damaged]
         choosers = [self.clips, self.instruments, *problems]
-        played = [widgets.side_by_side(players), self._says, shown, more, reset, _Saver(self)]
+        played = [widgets.side_by_side(players), self._summary, shown, more, reset, _Saver(self)]
         return [*choosers, *played, *self._pictures]
 
-    # What is to be done is done stage after stage, from the first that a change concerns.
+    # Stages are done one after another, from the first that a change concerns; a stage that fails
+    # stays due, and is tried again at the next change.
 
     def _outdate(self, stage):
-        self._due = min(self._due, self._stages.index(stage))
+        self._due, self._problem = min(self._due, self._stages.index(stage)), ""
         if self._stages[self._due] == self._load:
-            self._says.value = "Listening …"
+            self._summary.value = "Analysing …"
         self._soon()
 
+    def _is_due(self):
+        return self._due < len(self._stages) and not self._problem
+
     def _soon(self):
-        """Has the next stage done once nothing else waits; at once where there is no event loop."""
+        """Schedules the next stage; without an event loop all stages are done at once."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -114,50 +125,74 @@ class TransferPanel(ipywidgets.VBox):
         self._timer = loop.call_later(SOON_SECONDS, self._step)
 
     def _step(self):
-        if self._due < len(self._stages):
+        if self._is_due():
             self._do_next()
             self._soon()
 
     def _do_next(self):
-        stage, self._due = self._stages[self._due], self._due + 1
         try:
-            stage()
+            with explaining("This cannot be played"):
+                self._stages[self._due]()
         except InputError as error:
-            self._says.value = f"<b>{html.escape(str(error))}</b>"
-            self._due = len(self._stages)
+            self._fail(str(error))
+        except Exception as error:  # a fault of the program, which the event loop would hide
+            self._fail(f"The program failed: {type(error).__name__}: {error}.")
+            raise
+        else:
+            self._due += 1
+
+    def _fail(self, sentence):
+        """Shows why there is no result, and none of what was before."""
+        self._problem = sentence
+        self._summary.value = f"<b>{html.escape(sentence)}</b>"
+        self._played.value = self._pictures[1].value = self._pictures[2].value = b""
+        if self._stages[self._due] == self._load:
+            self._recorded.value = self._pictures[0].value = b""
 
     def _load(self):
-        paths = (c.path for c in (self.clips, self.instruments, self.second, self.rooms))
-        self.studio.choose(*paths)
-        self._recorded.value = widgets.flac(self.studio.audio, self.studio.sample_rate)
-        curves = self.studio.curves
-        self._pictures[0].value = self._spectrogram("Recording", self.studio.audio, curves.f0_hz)
+        instrument = self.instruments.path
+        if instrument is None:
+            raise InputError(
+                "There is no instrument that can be played: upload a bundle, or train one in "
+                "notebook 2."
+            )
+        others = {"second": self.second.path, "room": self.rooms.path}
+        if self.session is None:
+            self.session = Session(instrument, **others)
+        else:
+            self.session.choose(instrument, **others)
+        self.session.open(self.clips.path)
+        recording = self.session.recording
+        self._recorded.value = widgets.flac(recording.audio, self.session.instrument.sample_rate)
+        self._pictures[0].value = self._spectrogram(
+            "Recording", recording.audio, recording.features
+        )
 
     def _play(self):
-        result = self.studio.play(self.settings)
-        self._heard.value = widgets.flac(result, self.studio.sample_rate)
-        described = _description(self.studio.instrument.card)
-        self._says.value = html.escape(f"{self.studio.adjusted.summary} {described}")
+        result = self.session.play(self.settings)
+        instrument = self.session.instrument
+        self._played.value = widgets.flac(result, instrument.sample_rate)
+        text = f"{self.session.adjusted.summary} {_description(instrument.card)}"
+        self._summary.value = html.escape(text)
 
     def _draw_result(self):
-        f0_hz = self.studio.adjusted.features.f0_hz
-        self._pictures[1].value = self._spectrogram("Result", self.studio.result, f0_hz)
+        features = self.session.adjusted.features
+        self._pictures[1].value = self._spectrogram("Result", self.session.result, features)
 
     def _draw_curves(self):
-        adjusted = self.studio.adjusted
+        features, adjusted = self.session.recording.features, self.session.adjusted
         fig, axes = plots.aligned(2, height=3.6)
-        sounding = adjusted.notes.sounding
-        plots.adjusted_curves(self.studio.curves, adjusted.features, sounding, axes=axes)
+        plots.adjusted_curves(features, adjusted.features, adjusted.notes.sounding, axes=axes)
         self._pictures[2].value = _jpeg(fig)
 
-    def _spectrogram(self, title, audio, f0_hz):
-        rates = self.studio.sample_rate, f0_hz, self.studio.curves.frame_rate
+    def _spectrogram(self, title, audio, features):
+        rates = self.session.instrument.sample_rate, features.f0_hz, features.frame_rate
         fig, (ax,) = plots.aligned(1, height=2.8)
         plots.spectrogram(audio, *rates, ax=ax, title=title, colorbar=False)
         return _jpeg(fig)
 
-    def _hear_second(self):
-        """Lets a second instrument be heard when one is chosen, and not when none is."""
+    def _enable_mix(self):
+        """Allows a mix, and sets it, when a second instrument is chosen; not when none is."""
         mix, is_alone = self.controls["mix"], self.second.path is None
         mix.disabled = is_alone
         if is_alone != (mix.value == 0):
@@ -166,7 +201,7 @@ class TransferPanel(ipywidgets.VBox):
     def _reset(self, _button):
         for setting in fields(Settings):
             self.controls[setting.name].value = setting.default
-        self._hear_second()
+        self._enable_mix()
 
 
 class _Saver(ipywidgets.HBox):
@@ -185,14 +220,12 @@ class _Saver(ipywidgets.HBox):
         super().__init__([save, self._ending, *self._keep.values(), self._saved])
 
     def _save(self, _button):
-        options = {name: box.value for name, box in self._keep.items()}
-        panel = self._panel
-        panel.finish()
+        keep = {name: box.value for name, box in self._keep.items()}
         try:
-            path = panel.studio.save(
-                config.RESULTS, panel.settings, ending=self._ending.value, **options
-            )
-        except (InputError, OSError) as error:
+            with explaining("The result cannot be saved"):
+                self._panel.result  # noqa: B018  with all that is due, or the reason for none
+                path = self._panel.session.save(config.RESULTS, ending=self._ending.value, **keep)
+        except InputError as error:
             self._saved.children = (ipywidgets.HTML(html.escape(str(error))),)
         else:
             self._saved.children = (widgets.DownloadButton(path),)
@@ -205,7 +238,7 @@ def _instrument_choosers():
     """
     listed = bundles.listing(config.CHECKPOINTS, *sorted(config.RUNS.glob("*")))
     paths = [bundle.path for bundle in listed if bundle.card is not None]
-    paths.sort(key=lambda path: path.name != "violin")  # what the lesson speaks of comes first
+    paths.sort(key=lambda path: path.name != "violin")  # the one that the notebook plays is first
     offered = {"paths": paths, "upload_to": config.RUNS / "uploaded", "accept": ".zip"}
     first = choosers.Chooser(**offered, check=_check_bundle, title="Instrument")
     second = choosers.Chooser(**offered, check=_check_bundle, title="Second one", none="none")
@@ -228,7 +261,7 @@ def _room_chooser():
 
 
 def _check_room(path):
-    session.load_room(path, config.SAMPLE_RATE)
+    load_room(path, config.SAMPLE_RATE)
 
 
 def _control(setting):
@@ -264,12 +297,8 @@ def _check_box(value, label):
 
 
 def _description(card):
-    """An instrument's name, from whom and what it learned, and what to beware of."""
-    learned = card.get("training_data", {})
-    credit = ", ".join(filter(None, (learned.get("credit"), learned.get("licence"))))
-    name = card.get("name", "without a name")
-    described = f"Instrument: {name} ({credit})." if credit else f"Instrument: {name}."
-    return f"{described} {card.get('warning', '')}".strip()
+    """An instrument's name, the credit for its recordings, and its warning if it has one."""
+    return f"Instrument: {bundles.credit_line(card)}. {card.get('warning', '')}".strip()
 
 
 def _jpeg(fig):

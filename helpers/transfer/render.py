@@ -1,11 +1,13 @@
-"""Adjusted curves to sound: on one instrument or between two, in a room, for any length.
+"""Adjusted features to sound: on one instrument or between two, in a room, for any length.
 
-A sound is made in stages: curves are decoded to the controls of the synthesizers, these make the
+A sound is made in stages: features are decoded to the controls of the synthesizers, these make the
 harmonics and the noise, and those are mixed and put into a room. Every stage goes block by block
 of frames and carries on where the last block ended, so that blocks of any length join to the same
 sound: the state of the decoder, the phase (in float64), the noise, and the tails of filters and
 room.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 import scipy.fft
@@ -13,7 +15,10 @@ from scipy.ndimage import distance_transform_edt
 from scipy.signal import get_window
 
 from helpers.analysis import pitch
+from helpers.analysis.features import Features
 from helpers.errors import InputError
+from helpers.instruments.bundles import credit_line
+from helpers.instruments.instrument import Instrument
 from helpers.synthesis import synths
 from helpers.transfer.settings import Settings
 
@@ -21,16 +26,22 @@ BLOCK_FRAMES = 512  # of one length, so that XLA compiles each stage once; short
 RELEASE_SECONDS = 0.02  # for harmonics to fade before and after a note
 EDGE_SECONDS = 0.008  # of fading at the start and at the end of the sound
 FAINTEST = 1e-7  # of a control, for its logarithm: ddsp's own lower limit of them
-SEED = 0  # the same curves give the same sound, noise included
+SEED = 0  # the same features give the same sound, noise included
 
 
 class Player:
-    """Plays curves on an instrument, and of what it played before computes only what changed.
+    """Plays features on an instrument, and computes only what changed since it last played.
 
-    It keeps the controls and the sounds of the last curves; `blocks` keeps nothing.
+    `play` keeps the controls and the sounds of the last features; `blocks` keeps nothing.
     """
 
-    def __init__(self, instrument, second=None, room=None):
+    def __init__(
+        self,
+        instrument: Instrument,
+        second: Instrument | None = None,
+        *,
+        room: np.ndarray | None = None,
+    ) -> None:
         """Takes instruments and a room.
 
         Args:
@@ -51,47 +62,65 @@ class Player:
                 "the same rates to mix."
             )
 
-    def play(self, curves, settings=Settings(), z=None, second_z=None):
-        """Audio of curves.
+    def play(
+        self,
+        features: Features,
+        settings: Settings = Settings(),
+        z: np.ndarray | None = None,
+        second_z: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Audio of features.
 
         Where f0 is NaN no harmonics sound, only noise as far as the loudness asks for it.
 
         Args:
-          curves: `Features`, adjusted, at the instrument's frame rate.
-          settings: `Settings`, of which noise_db, reverb and mix are heeded here; the others are
-            for `adjust`.
+          features: Adjusted ones, at the instrument's frame rate.
+          settings: Of these noise_db, reverb and mix are used here, the others in `adjust`.
           z, second_z: From `encode`, for an instrument with an encoder. Shape [n_frames, z_dims].
 
         Returns:
           Audio, faded at both ends. Shape [n_frames * hop_size].
 
         Raises:
-          InputError: The curves have another frame rate, z is missing or not wanted, or there is no
-            second instrument to mix with.
+          InputError: The features have another frame rate, z is missing or not wanted, there is no
+            second instrument to mix with, or an instrument plays what is not finite.
         """
         zs = z, second_z
-        return np.concatenate([*self._blocks(curves, settings, zs, BLOCK_FRAMES, self._remembered)])
+        keep = self._remembered
+        return np.concatenate([*self._blocks(features, settings, zs, BLOCK_FRAMES, keep)])
 
-    def blocks(self, curves, settings=Settings(), z=None, second_z=None, n_frames=BLOCK_FRAMES):
+    def blocks(
+        self,
+        features: Features,
+        settings: Settings = Settings(),
+        z: np.ndarray | None = None,
+        second_z: np.ndarray | None = None,
+        *,
+        n_frames: int = BLOCK_FRAMES,
+    ) -> Iterator[np.ndarray]:
         """What `play` returns, block after block of `n_frames`, in memory that does not grow."""
         yield from self._blocks(
-            curves, settings, (z, second_z), n_frames, lambda stage, key, blocks: blocks
+            features, settings, (z, second_z), n_frames, lambda stage, key, blocks: blocks
         )
 
-    def _blocks(self, curves, settings, zs, n_frames, keep):
+    def _blocks(self, features, settings, zs, n_frames, keep):
         """Blocks of audio, where `keep(stage, key, blocks)` may remember those of a stage."""
         shares = (1.0 - settings.mix, settings.mix)
         played = [part for part in zip(self.instruments, zs, shares, strict=False) if part[2]]
-        self._check(curves, settings, played)
+        self._check(features, settings, played)
         instrument = self.instruments[0]
 
-        key = curves.f0_hz.tobytes(), curves.loudness_db.tobytes()
-        f0_hz, sung = pitch.fill_unvoiced(curves.f0_hz), _sung(curves)
+        f0_hz, sung = pitch.fill_unvoiced(features.f0_hz), _sung(features)
+        loudness_db = features.loudness_db
         controls = [
-            keep(id(one), (*key, _bytes(z)), _decoded(one, f0_hz, curves.loudness_db, z, n_frames))
+            keep(
+                id(one),
+                (features.f0_hz, loudness_db, z),
+                _decoded(one, f0_hz, loudness_db, z, n_frames),
+            )
             for one, z, _ in played
         ]
-        key = *key, *map(_bytes, zs), settings.mix
+        key = features.f0_hz, loudness_db, *zs, settings.mix
         sounds = _sounded(_mixed(controls, settings.mix), f0_hz, sung, instrument, n_frames)
         sounds = keep("sounds", key, sounds)
 
@@ -101,30 +130,36 @@ class Player:
         dry = (
             harmonics + 10.0 ** (settings.noise_db / 20.0) * noise for harmonics, noise in sounds
         )
+        names = " and ".join(credit_line(one.card) for one, _, _ in played)
         # The last frame is as long as the others, but the recording may end anywhere in it.
         end = (len(f0_hz) - 1) * instrument.hop_size
         width = round(EDGE_SECONDS * instrument.sample_rate)
         n_samples = n_frames * instrument.hop_size
-        return _faded(_in_room(dry, settings.reverb * echoes, n_samples), end, width)
+        wet = _in_room(dry, settings.reverb * echoes, n_samples)
+        return _faded(_finite(wet, names), end, width)
+
+    def check_mix(self, settings: Settings) -> None:
+        """Refuses a mix without a second instrument."""
+        if settings.mix and len(self.instruments) == 1:
+            raise InputError(
+                "There is no second instrument to mix with: choose one (second), or set mix to 0."
+            )
 
     def _remembered(self, stage, key, blocks):
-        if self._kept.get(stage, (None,))[0] != key:
+        if stage not in self._kept or not _are_equal(self._kept[stage][0], key):
             self._kept[stage] = key, list(blocks)
         return self._kept[stage][1]
 
-    def _check(self, curves, settings, played):
+    def _check(self, features, settings, played):
         frame_rate = self.instruments[0].frame_rate
-        if curves.frame_rate != frame_rate:
+        if features.frame_rate != frame_rate:
             raise InputError(
-                f"The features have {curves.frame_rate} frames a second and the instrument wants "
+                f"The features have {features.frame_rate} frames a second and the instrument wants "
                 f"{frame_rate}: extract them again at its rate."
             )
-        if settings.mix and len(self.instruments) == 1:
-            raise InputError(
-                "There is no second instrument to mix with: choose one, or set the mix to 0."
-            )
+        self.check_mix(settings)
         for instrument, z, _ in played:
-            instrument.check_z(z, len(curves.f0_hz))
+            instrument.check_z(z, features.n_frames)
 
 
 # Controls
@@ -136,11 +171,11 @@ def _decoded(instrument, f0_hz, loudness_db, z, n_frames):
     for first in range(0, len(f0_hz), n_frames):
         block = slice(first, first + n_frames)
         n_left = len(f0_hz[block])
-        curves = [
+        conditioning = [
             None if curve is None else _filled_up(curve[block], n_frames)
             for curve in (f0_hz, loudness_db, z)
         ]
-        controls, state = instrument.decode(*curves, state)
+        controls, state = instrument.decode(*conditioning, state)
         yield [control[:n_left] for control in controls]
 
 
@@ -154,8 +189,8 @@ def _mixed(controls, mix):
             _between(*pair, mix) if len(pair) == 2 else pair[0]
             for pair in zip(*blocks, strict=True)
         )
-        distribution = distribution / distribution.sum(axis=1, keepdims=True)
-        yield amplitudes * distribution, magnitudes
+        total = distribution.sum(axis=1, keepdims=True)  # 0 where all are above half the rate
+        yield amplitudes * distribution / np.where(total > 0, total, 1.0), magnitudes
 
 
 def _between(one, other, share):
@@ -172,11 +207,11 @@ def _between(one, other, share):
 # Sounds
 
 
-def _sung(curves):
-    """From 0 to 1, how much of the harmonics sounds in each frame: all in notes, none far off."""
-    if not curves.voiced.any():
-        return np.zeros(len(curves.f0_hz), np.float32)
-    seconds_off = distance_transform_edt(~curves.voiced) / curves.frame_rate
+def _sung(features):
+    """The level of the harmonics in each frame, from 0 to 1: 1 in notes, 0 away from them."""
+    if not features.voiced.any():
+        return np.zeros(features.n_frames, np.float32)
+    seconds_off = distance_transform_edt(~features.voiced) / features.frame_rate
     fading = np.cos(np.pi / 2 * np.minimum(seconds_off / RELEASE_SECONDS, 1.0)) ** 2
     return fading.astype(np.float32)
 
@@ -306,6 +341,17 @@ def _in_room(blocks, echoes, n_samples):
         tail = np.pad(tail[len(block) :], (0, len(block)))
 
 
+def _finite(blocks, names):
+    """Yields blocks of audio, which have to be finite numbers."""
+    for block in blocks:
+        if not np.isfinite(block).all():
+            raise InputError(
+                f"{names} plays samples that are not finite numbers: train the instrument again, "
+                "or choose another one or another room."
+            )
+        yield block
+
+
 def _faded(blocks, end, width):
     """Yields blocks of audio, fading over `width` samples from the first on and to `end`."""
     first = 0
@@ -346,5 +392,7 @@ def _rates(instrument):
     return f"{instrument.frame_rate} frames a second at {instrument.sample_rate} Hz"
 
 
-def _bytes(z):
-    return None if z is None else np.asarray(z).tobytes()
+def _are_equal(key, other):
+    """Whether two lists of arrays, numbers and None are equal; NaN equals NaN."""
+    pairs = zip(key, other, strict=True)
+    return all(np.array_equal(*pair, equal_nan=pair[0] is not None) for pair in pairs)

@@ -1,33 +1,60 @@
-"""Timbre transfer: a recording in, the same melody on another instrument out.
+"""Timbre transfer: a recording in, the same melody on another instrument out."""
 
-    python -m helpers.transfer in.wav out.wav --checkpoint violin --octaves 1
-
-Of a folder, every recording in it and below it is played.
-"""
-
-import argparse
+import errno
 import functools
 import json
-import sys
-import tempfile
+import os
+import unicodedata
 from collections import Counter
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import soxr
 
 from helpers import config
 from helpers.analysis import audio as sound
 from helpers.analysis import features
 from helpers.errors import InputError
+from helpers.files import explaining, free_name, numbered
 from helpers.instruments import bundles
-from helpers.transfer.adjustment import adjust
+from helpers.instruments.instrument import Instrument
+from helpers.transfer.adjustment import Adjusted, adjust
 from helpers.transfer.render import Player
 from helpers.transfer.settings import Settings
 
 LONGEST_ROOM_SECONDS = 20.0
 MOST_LOADED = 8  # instruments that are kept
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # that all further results would meet
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A recording at the rate of the instrument that is to play it.
+
+    Attributes:
+      audio: Shape [n_samples]; it may lie on disk.
+      sample_rate: The instrument's, in Hz.
+      features: Its `Features`.
+      original_rate: The sample rate that it had, in Hz.
+      path: Its file; None for a recording that was given as samples.
+      samples: The samples at the original rate; None for a file, which may be long.
+    """
+
+    audio: np.ndarray
+    sample_rate: int
+    features: features.Features
+    original_rate: int
+    path: Path | None = None
+    samples: np.ndarray | None = None
+
+    def level(self, mask: np.ndarray) -> float:
+        """RMS in the frames of a mask [n_frames]."""
+        frame_rate = self.features.frame_rate
+        if self.samples is not None:
+            return _level(self.samples, self.original_rate, mask, frame_rate)
+        return _level(self.audio, self.sample_rate, mask, frame_rate)
 
 
 @dataclass(frozen=True)
@@ -37,267 +64,502 @@ class Batch:
     Attributes:
       played: By path, what was done to fit the recording to the instrument, in a sentence.
       passed_over: By path, why the recording could not be played, in a sentence.
-      left: Recordings whose results were there before.
+      left: Recordings whose results existed before.
     """
 
-    played: dict
-    passed_over: dict
-    left: list
+    played: dict[Path, str] = field(default_factory=dict)
+    passed_over: dict[Path, str] = field(default_factory=dict)
+    left: list[Path] = field(default_factory=list)
 
 
-def transfer_audio(audio, sample_rate, instrument, settings=Settings(), **options):
+class Session:
+    """A recording, the instruments that play it, and the result.
+
+    Where something is chosen again, only what depends on the change is computed again.
+
+    Attributes:
+      instrument: The `Instrument`.
+      player: The `Player`, which holds the second instrument and the room too.
+      settings: The `Settings` of the result.
+      recording: The `Recording`; None before there is one.
+      adjusted: The `Adjusted` features of the result; None before there is one.
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument | str | Path,
+        settings: Settings = Settings(),
+        *,
+        second: Instrument | str | Path | None = None,
+        room: np.ndarray | str | Path | None = None,
+    ) -> None:
+        """Loads instruments and room, as `choose` does, for a recording to come."""
+        self.settings = settings
+        self.recording: Recording | None = None
+        self.adjusted: Adjusted | None = None
+        self._result: np.ndarray | None = None
+        self._player_of: tuple | None = None
+        self._opened: tuple | None = None
+        self.choose(instrument, second=second, room=room)
+        self.player.check_mix(settings)
+
+    def choose(
+        self,
+        instrument: Instrument | str | Path,
+        *,
+        second: Instrument | str | Path | None = None,
+        room: np.ndarray | str | Path | None = None,
+    ) -> None:
+        """Chooses what plays.
+
+        Args:
+          instrument: An `Instrument`, the name of one in `checkpoints/`, or the path of a bundle.
+          second: Another instrument, for `Settings.mix`.
+          room: An impulse response in place of the instrument's own room: a sound file's path, or
+            samples at the instrument's rate. Shape [n_taps].
+
+        Raises:
+          InputError: One of them cannot be used; the session stays as it was.
+        """
+        first, other = _instrument(instrument), None if second is None else _instrument(second)
+        in_file = isinstance(room, (str, Path))
+        player_of = first, other, _version(room) if in_file else id(room)
+        if player_of != self._player_of:
+            response = load_room(room, first.sample_rate) if in_file else room
+            self.player = Player(first, other, room=response)
+            self._player_of = player_of
+        self.instrument, self._room = first, room
+        self._name = _file_name(instrument)
+        self._zs: list | None = None
+        if self.recording and self._opened and self._opened[1:] != self._rates:
+            self.recording = None
+
+    def open(self, path: str | Path) -> None:
+        """Takes a recording from a sound file, unless it is the same file, unchanged, as before.
+
+        Raises:
+          InputError: The file cannot be used; the session stays as it was.
+        """
+        path = Path(path)
+        opened = _version(path), *self._rates
+        if self.recording is None or opened != self._opened:
+            ((_, file),) = self._extracted([path], progress=False)
+            self._take(path, file)
+            self._opened = opened
+
+    def take(self, audio: np.ndarray, sample_rate: int) -> None:
+        """Takes a recording as samples [n_samples] at a rate in Hz.
+
+        Raises:
+          InputError: The samples are not one channel of finite numbers.
+        """
+        audio = np.asarray(audio, np.float32)
+        if audio.ndim != 1 or not np.isfinite(audio).all():
+            raise InputError(
+                f"The recording has the shape {audio.shape} or samples that are not finite "
+                "numbers: give one channel, [n_samples]."
+            )
+        rate, frame_rate, profile = self._rates
+        resampled = audio if rate == sample_rate else sound.resample(audio, sample_rate, rate)
+        found = features.extract(resampled, rate, frame_rate, profile=profile)
+        self._set(Recording(resampled, rate, found, sample_rate, samples=audio))
+
+    def play(self, settings: Settings = Settings()) -> np.ndarray:
+        """Plays the recording in memory, and keeps the result and the steps on the way to it.
+
+        Returns:
+          Audio at the instrument's rate, in [-1, 1]. Shape [n_samples].
+
+        Raises:
+          InputError: There is no recording, or it cannot be played so; then there is no `result`.
+        """
+        self.settings, self._result = settings, None
+        adjusted = self._adjust()
+        played = self.player.play(adjusted.features, settings, *self._encoded())
+        played = played[: len(self._recorded.audio)]
+        self._result = played / max(1.0, np.abs(played).max())
+        return self._result
+
+    @property
+    def result(self) -> np.ndarray:
+        """What `play` played last. Shape [n_samples].
+
+        Raises:
+          InputError: Nothing was played since the recording was chosen, or it cannot be played.
+        """
+        if self._result is None:
+            raise InputError(
+                "There is no result for this recording: choose one with notes, and play it."
+            )
+        return self._result
+
+    def render(self, *, keep_rate: bool = False, keep_loudness: bool = False) -> np.ndarray:
+        """Plays the recording with the session's settings, block by block, onto the disk.
+
+        Args:
+          keep_rate: Give audio at the recording's sample rate instead of the instrument's.
+          keep_loudness: Give the notes the level (RMS) that they have in the recording.
+
+        Returns:
+          Audio in [-1, 1], turned down where it would leave that. A numpy.memmap [n_samples].
+
+        Raises:
+          InputError: There is no recording, it cannot be played so, or the disk is full.
+        """
+        adjusted, recording = self._adjust(), self._recorded
+        rate = self.instrument.sample_rate
+        new_rate = recording.original_rate if keep_rate else rate
+        blocks = self.player.blocks(adjusted.features, self.settings, *self._encoded())
+        blocks = _of_length(blocks, len(recording.audio))
+        if new_rate != rate:
+            blocks = sound.resample_blocks(blocks, rate, new_rate)
+        with explaining("The result cannot be kept in the folder for temporary files"):
+            played = sound.on_disk(blocks)
+        gain = 1.0
+        if keep_loudness:
+            sounding, frame_rate = adjusted.notes.sounding, self.instrument.frame_rate
+            now = _level(played, new_rate, sounding, frame_rate)
+            gain = recording.level(sounding) / max(now, 1e-9)
+        peak = max(played.max(), -played.min())
+        played *= np.float32(min(gain, 1.0 / max(peak, 1e-9)))
+        return played
+
+    def write(
+        self,
+        target: str | Path,
+        *,
+        overwrite: bool = False,
+        keep_rate: bool = False,
+        keep_loudness: bool = False,
+    ) -> str:
+        """Renders the recording into a file, with what made it in the metadata.
+
+        Args:
+          target: Path of the result, .wav or .flac.
+          overwrite: Replace a file that is there.
+          keep_rate, keep_loudness: As for `render`.
+
+        Returns:
+          What was done to fit the recording to the instrument, in a sentence.
+
+        Raises:
+          InputError: As `render`, or the target exists, or cannot be written.
+        """
+        recording = self._recorded
+        rooms = [self._room] if isinstance(self._room, (str, Path)) else []
+        _check_target(target, [*([recording.path] if recording.path else []), *rooms], overwrite)
+        played = self.render(keep_rate=keep_rate, keep_loudness=keep_loudness)
+        rate = recording.original_rate if keep_rate else self.instrument.sample_rate
+        tags = {
+            "title": _readable(recording.path.stem if recording.path else "recording"),
+            "comment": self._in_words(keep_rate, keep_loudness),
+            "software": f"{config.REPOSITORY_URL.rsplit('/')[-1]} {config.VERSION}",
+        }
+        sound.save(target, played, rate, tags)
+        return self._adjust().summary
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        ending: str = ".wav",
+        overwrite: bool = False,
+        keep_rate: bool = False,
+        keep_loudness: bool = False,
+    ) -> Path:
+        """Writes what was played last into a folder, named after recording and instrument.
+
+        Args:
+          folder: The folder of results; it is made if it does not exist.
+          ending: ".wav" or ".flac".
+          overwrite: Replace a file of that name; else the new name gets a number.
+          keep_rate, keep_loudness: As for `render`.
+
+        Returns:
+          The path.
+
+        Raises:
+          InputError: As `write`.
+        """
+        path = self._recorded.path
+        name = f"{path.stem if path else 'recording'}_as_{self._name}{ending}"
+        target = Path(folder) / name
+        if not overwrite:
+            target = free_name(target)
+        self.write(target, overwrite=overwrite, keep_rate=keep_rate, keep_loudness=keep_loudness)
+        return target
+
+    def write_files(
+        self, targets: dict[Path, Path], *, overwrite: bool, keep_rate: bool, keep_loudness: bool
+    ) -> Batch:
+        """Plays files, each into a file of its own; a file that cannot be played is passed over.
+
+        Args:
+          targets: The results' paths, by the recordings' paths.
+          overwrite: Replace results that exist; else they are left as they are.
+          keep_rate, keep_loudness: As for `render`.
+
+        Raises:
+          InputError: The disk is full or cannot be written to.
+          KeyboardInterrupt: With a message that says how far it came.
+        """
+        left = [path for path in targets if os.path.lexists(targets[path]) and not overwrite]
+        paths, batch = [path for path in targets if path not in left], Batch(left=left)
+        options = {"overwrite": True, "keep_rate": keep_rate, "keep_loudness": keep_loudness}
+        try:
+            for path, file in self._extracted(paths):
+                try:
+                    with explaining(f"{path} cannot be played"):
+                        self._take(path, file)
+                        batch.played[path] = self.write(targets[path], **options)
+                except InputError as error:
+                    if getattr(error.__cause__, "errno", None) in DISK_ERRORS:
+                        raise InputError(f"{error} {_progress(batch, paths)}") from error
+                    batch.passed_over[path] = str(error)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"Interrupted: {_progress(batch, paths)}") from None
+        return batch
+
+    @property
+    def _rates(self):
+        """Sample rate, frame rate and feature profile of the instrument."""
+        one = self.instrument
+        profile = one.statistics.get("feature_profile", features.PROFILE)
+        return one.sample_rate, one.frame_rate, profile
+
+    @property
+    def _recorded(self):
+        if self.recording is None:
+            raise InputError("There is no recording to play: open one first.")
+        return self.recording
+
+    def _extracted(
+        self, paths: Iterable[Path], progress: bool = True
+    ) -> Iterator[tuple[Path, Future]]:
+        rate, frame_rate, profile = self._rates
+        return features.extract_files(paths, rate, frame_rate, profile=profile, progress=progress)
+
+    def _take(self, path, file):
+        """Takes a recording from a finished Future of `features.extract_files`."""
+        audio, found = file.result()
+        rate = self.instrument.sample_rate
+        self._set(Recording(audio, rate, found, sound.rate_of(path), path))
+
+    def _set(self, recording):
+        self.recording, self._opened = recording, None
+        self.adjusted = self._result = self._zs = None
+
+    def _adjust(self):
+        self.adjusted = None
+        found = self._recorded.features
+        self.adjusted = adjust(found, self.instrument.statistics, self.settings)
+        return self.adjusted
+
+    def _encoded(self):
+        """z of the recording for each instrument, None for those without an encoder."""
+        if self._zs is None:
+            audio = self._recorded.audio
+            self._zs = [
+                np.concatenate(list(one.encode_blocks(audio))) if one.z_dims else None
+                for one in self.player.instruments
+            ]
+        return self._zs
+
+    def _in_words(self, keep_rate, keep_loudness):
+        """What made a sound, for its metadata."""
+        made = self.settings.changed()
+        if self._room is not None:
+            in_file = isinstance(self._room, (str, Path))
+            made["room"] = _readable(Path(self._room).name) if in_file else "given"
+        made |= {"keep_rate": True} if keep_rate else {}
+        made |= {"keep_loudness": True} if keep_loudness else {}
+        instruments = " and ".join(bundles.credit_line(one.card) for one in self.player.instruments)
+        return _readable(f"Played on {instruments}; settings: {json.dumps(made)}")
+
+
+def transfer_audio(
+    audio: np.ndarray,
+    sample_rate: int,
+    instrument: Instrument | str | Path,
+    settings: Settings = Settings(),
+    *,
+    second: Instrument | str | Path | None = None,
+    room: np.ndarray | str | Path | None = None,
+    keep_rate: bool = False,
+    keep_loudness: bool = False,
+) -> np.ndarray:
     """Plays a recording on an instrument.
 
     Args:
       audio: Shape [n_samples].
       sample_rate: Its rate in Hz.
-      instrument: An `Instrument`, the name of one in `checkpoints/`, or the path of a bundle.
-      settings: `Settings`; by default all is fitted to the instrument and nothing is moved.
-      options: More to choose, all by name:
-        second: Another instrument, for `Settings.mix`.
-        room: An impulse response in place of the instrument's own room: a sound file's path, or
-          samples at the instrument's rate. Shape [n_taps].
-        keep_rate: Give back audio at the recording's sample rate instead of the instrument's.
-        keep_loudness: Give the notes the level (RMS) that they have in the recording.
+      instrument, second, room: As for `Session.choose`.
+      settings: By default the recording is fitted to the instrument and nothing else is changed.
+      keep_rate, keep_loudness: As for `Session.render`.
 
     Returns:
       Audio of the recording's duration in [-1, 1], turned down where it would leave that.
 
     Raises:
-      InputError: The recording has no notes or is no mono sound, or instruments or room are no
-        use; see `adjust` and `Player`.
+      InputError: The recording has no notes or is not one channel of sound, or an instrument or
+        the room cannot be used; see `adjust` and `Player`.
+
+    Example:
+      >>> times_s = np.arange(16000) / 16000
+      >>> tone = 0.2 * np.sin(2 * np.pi * 440 * times_s)
+      >>> transfer_audio(tone, 16000, "violin", Settings(octaves=1)).shape
+      (16000,)
     """
-    audio = np.asarray(audio, np.float32)
-    if audio.ndim != 1 or not np.isfinite(audio).all():
-        raise InputError(
-            f"The recording has the shape {audio.shape} or samples that are not numbers: give one "
-            "channel, [n_samples]."
-        )
-    task = _Task(instrument, settings, **options)
-    adjusted = task.adjust(
-        features.extract(audio, sample_rate, task.instrument.frame_rate, profile=task.profile)
-    )
-    new_rate = sample_rate if task.keep_rate else task.instrument.sample_rate
-    played = np.zeros(_rescaled(len(audio), sample_rate, new_rate), np.float32)
-    task.play(adjusted, audio, sample_rate, played, new_rate)
-    return played
+    session = Session(instrument, settings, second=second, room=room)
+    session.take(audio, sample_rate)
+    played = session.render(keep_rate=keep_rate, keep_loudness=keep_loudness)
+    new_rate = sample_rate if keep_rate else session.instrument.sample_rate
+    return np.array(played[: round(len(audio) * new_rate / sample_rate)])
 
 
 def transfer_file(
-    source, target, instrument, settings=Settings(), overwrite=False, heard=None, **options
-):
+    source: str | Path,
+    target: str | Path,
+    instrument: Instrument | str | Path,
+    settings: Settings = Settings(),
+    *,
+    second: Instrument | str | Path | None = None,
+    room: np.ndarray | str | Path | None = None,
+    keep_rate: bool = False,
+    keep_loudness: bool = False,
+    overwrite: bool = False,
+) -> str:
     """Plays a sound file of any format, rate and length on an instrument, in bounded memory.
 
     Args:
       source: Path of the recording.
       target: Path of the result, .wav or .flac; its metadata say what made it.
-      instrument, settings, options: As for `transfer_audio`.
+      instrument, settings, second, room, keep_rate, keep_loudness: As for `transfer_audio`.
       overwrite: Replace a file that is there.
-      heard: The recording at the instrument's rate, [n_samples], and its `Features`, where they
-        are known already.
 
     Returns:
       What was done to fit the recording to the instrument, in a sentence.
 
     Raises:
-      InputError: As `transfer_audio`; the source is no use; or the target is there already.
+      InputError: As `transfer_audio`; the source cannot be read, or the target exists or cannot be
+        written.
     """
-    source, target = Path(source), Path(target)
-    sound.check_ending(target)
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} is there already: choose another name, or have it overwritten.")
-    task = _Task(instrument, settings, **options)
-    if heard is None:
-        ((_, file),) = task.listen([source])
-        heard = file.result()
-    return task.write(source, *heard, target)
+    _check_names(source, target)
+    _check_target(target, [source], overwrite)
+    session = Session(instrument, settings, second=second, room=room)
+    session.open(source)
+    return session.write(
+        target, overwrite=overwrite, keep_rate=keep_rate, keep_loudness=keep_loudness
+    )
 
 
 def transfer_folder(
-    source, target, instrument, settings=Settings(), overwrite=False, ending=".wav", **options
-):
-    """Plays all sound files in and below a folder; what cannot be played is passed over.
+    source: str | Path,
+    target: str | Path,
+    instrument: Instrument | str | Path,
+    settings: Settings = Settings(),
+    *,
+    second: Instrument | str | Path | None = None,
+    room: np.ndarray | str | Path | None = None,
+    keep_rate: bool = False,
+    keep_loudness: bool = False,
+    overwrite: bool = False,
+    ending: str = ".wav",
+) -> Batch:
+    """Plays all sound files in and below a folder; those that cannot be played are passed over.
 
     Args:
       source: The folder of recordings.
-      target: The folder of results, with the recordings' names; made if it is not there.
-      instrument, settings, options: As for `transfer_audio`.
-      overwrite: Make results anew that are there; else they are left as they are, so that a batch
-        that was stopped goes on.
+      target: The folder of results, with the recordings' names; it is made if it does not exist.
+      instrument, settings, second, room, keep_rate, keep_loudness: As for `transfer_audio`.
+      overwrite: Make results anew that exist; else they are left as they are, so that a batch that
+        was stopped goes on.
       ending: Of the results' names: ".wav" or ".flac".
 
-    Returns:
-      A `Batch`.
-
     Raises:
-      InputError: The source holds no sound files, or the target lies in it; or instruments or room
-        are no use.
+      InputError: The source holds no sound files, a result would lie in it, an instrument or the
+        room cannot be used, or the disk is full.
+      KeyboardInterrupt: With a message that says how far it came.
     """
+    _check_names(source, target)
     source, target = Path(source), Path(target)
     sound.check_ending(f"result{ending}")
-    if source.resolve() in (target.resolve(), *target.resolve().parents):
-        raise InputError(f"The results would lie among the recordings in {source}: choose another.")
     targets = _targets(sound.find(source), source, target, ending)
-    task = _Task(instrument, settings, **options)
-    left = [path for path in targets if targets[path].exists() and not overwrite]
-    batch = Batch({}, {}, left)
-    for path, file in task.listen([path for path in targets if path not in left]):
-        try:
-            batch.played[path] = task.write(path, *file.result(), targets[path])
-        except InputError as error:
-            batch.passed_over[path] = str(error)
-    return batch
+    if any(_is_in(result, source) for result in [target, *targets.values()]):
+        raise InputError(
+            f"The results would lie among the recordings in {source}: choose another folder for "
+            "them."
+        )
+    return Session(instrument, settings, second=second, room=room).write_files(
+        targets, overwrite=overwrite, keep_rate=keep_rate, keep_loudness=keep_loudness
+    )
 
 
-def main(arguments=None):
-    """What `python -m helpers.transfer` does; returns the exit status."""
-    try:
-        return _run(vars(_parser().parse_args(arguments)))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-
-
-class _Task:
-    """Instruments, room and settings, loaded once for any number of recordings."""
-
-    def __init__(
-        self, instrument, settings, second=None, room=None, keep_rate=False, keep_loudness=False
-    ):
-        self.instrument, self.settings = _load(instrument), settings
-        self.keep_rate, self.keep_loudness = keep_rate, keep_loudness
-        self.profile = profile_of(self.instrument)
-        samples = room
-        if isinstance(room, (str, Path)):
-            samples = load_room(room, self.instrument.sample_rate)
-        self.player = Player(self.instrument, _load(second), samples)
-        self.tags = {
-            "comment": self._in_words(room),
-            "software": f"{config.REPOSITORY_URL.rsplit('/')[-1]} {config.VERSION}",
-        }
-
-    def listen(self, paths):
-        one = self.instrument
-        return features.extract_files(paths, one.sample_rate, one.frame_rate, profile=self.profile)
-
-    def adjust(self, curves):
-        return adjust(curves, self.instrument.statistics, self.settings)
-
-    def write(self, source, audio, curves, target):
-        """Writes what is played for a file that was heard; says what was done in a sentence."""
-        adjusted = self.adjust(curves)
-        sample_rate = self.instrument.sample_rate
-        new_rate = sound.rate_of(source) if self.keep_rate else sample_rate
-        n_samples = _rescaled(len(audio), sample_rate, new_rate)
-        with tempfile.TemporaryFile() as file:  # on disk, as it may be long
-            played = np.memmap(file, np.float32, "w+", shape=(n_samples,))
-            self.play(adjusted, audio, sample_rate, played, new_rate)
-            sound.save(target, played, new_rate, {"title": source.stem, **self.tags})
-        return adjusted.summary
-
-    def play(self, adjusted, audio, sample_rate, played, new_rate):
-        """Fills `played` [n_samples], at `new_rate`, with what is played for `audio`."""
-        curves = adjusted.features
-        zs = [encoded(one, audio, sample_rate, curves) for one in self.player.instruments]
-        blocks = self.player.blocks(curves, self.settings, *zs)
-        first = 0
-        for block in _resampled(blocks, self.instrument.sample_rate, new_rate):
-            block = block[: len(played) - first]
-            played[first : first + len(block)] = block
-            first += len(block)
-        gain = 1.0
-        if self.keep_loudness:
-            sounds = (audio, sample_rate), (played, new_rate)
-            recorded, now = (
-                _level(*one, adjusted.notes.sounding, curves.frame_rate) for one in sounds
-            )
-            gain = recorded / max(now, 1e-9)
-        peak = max(played.max(), -played.min())
-        played *= np.float32(min(gain, 1.0 / max(peak, 1e-9)))
-
-    def _in_words(self, room):
-        """What made a sound, for its metadata."""
-        made = self.settings.changed()
-        if room is not None:
-            made["room"] = Path(room).name if isinstance(room, (str, Path)) else "given"
-        for option in ("keep_rate", "keep_loudness"):
-            made |= {option: True} if getattr(self, option) else {}
-        instruments = " and ".join(map(_credited, self.player.instruments))
-        return f"Played on {instruments}; settings: {json.dumps(made)}"
-
-
-def load(path):
+def load(path: str | Path) -> Instrument:
     """The instrument of a bundle, which is loaded and compiled only once.
 
-    It is loaded anew when another has taken its place on disk. It is shared: do not train it.
+    It is loaded again when its files have changed. It is shared: do not train it.
 
     Raises:
       InputError: As `bundles.load`.
     """
     path = Path(path)
-    files = [path, *path.glob("*")] if path.exists() else []
-    return _loaded(path, tuple(file.stat().st_mtime_ns for file in files))
+    files = [path, *sorted(path.glob("*"))] if path.exists() else []
+    return _loaded(path, tuple(map(_version, files)))
 
 
-@functools.lru_cache(MOST_LOADED)
-def _loaded(path, _changed):
-    return bundles.load(path)
-
-
-def profile_of(instrument):
-    """The feature profile that an instrument learned from; ours, where it has not learned yet."""
-    return instrument.statistics.get("feature_profile", features.PROFILE)
-
-
-def _load(instrument):
-    """An instrument as it is, or the one of a name or a path."""
-    if not isinstance(instrument, (str, Path)):
-        return instrument
-    for path in (config.CHECKPOINTS / instrument, Path(instrument)):
-        if path.exists():
-            return load(path)
-    names = ", ".join(listed.path.name for listed in bundles.listing(config.CHECKPOINTS))
-    raise InputError(f"There is no instrument {instrument}: give the path of one, or {names}.")
-
-
-def load_room(path, sample_rate):
+def load_room(path: str | Path, sample_rate: int) -> np.ndarray:
     """An impulse response [n_taps] from a sound file, at a sample rate in Hz.
 
     Raises:
-      InputError: It is no sound file, or longer than 20 s.
+      InputError: It is not a sound file, or longer than 20 s.
     """
     samples, _ = sound.load(path, sample_rate, LONGEST_ROOM_SECONDS)
     return samples
 
 
-def encoded(instrument, audio, sample_rate, curves):
-    """z of a recording, in the frames of its curves; None for an instrument without an encoder."""
-    if not instrument.z_dims:
-        return None
-    if sample_rate != instrument.sample_rate:
-        audio = sound.resample(audio, sample_rate, instrument.sample_rate)
-    z, n_frames = instrument.encode(audio), len(curves.f0_hz)
-    return np.pad(z, ((0, max(0, n_frames - len(z))), (0, 0)), "edge")[:n_frames]
+@functools.lru_cache(MOST_LOADED)
+def _loaded(path, _versions):
+    return bundles.load(path)
 
 
-def _resampled(blocks, sample_rate, new_rate):
-    """Yields blocks of audio at another rate, joined as if resampled at once."""
-    if new_rate == sample_rate:
-        yield from blocks
-        return
-    stream = soxr.ResampleStream(sample_rate, new_rate, 1, quality="HQ")
+def _instrument(instrument):
+    """An instrument as it is, or the one of a name or a path."""
+    if not isinstance(instrument, (str, Path)):
+        return instrument
+    for path in (config.CHECKPOINTS / instrument, Path(instrument)):
+        if str(instrument) and path.exists():
+            return load(path)
+    names = ", ".join(listed.path.name for listed in bundles.listing(config.CHECKPOINTS))
+    raise InputError(f"There is no instrument {instrument}: give the path of one, or {names}.")
+
+
+def _file_name(instrument):
+    """What an instrument is called in the name of a result."""
+    if isinstance(instrument, (str, Path)):
+        return Path(instrument).stem
+    return "".join(c if c.isalnum() else "_" for c in instrument.card.get("name", "instrument"))
+
+
+def _version(path):
+    """What changes when a file is replaced or edited."""
+    path = Path(path)
+    if not path.exists():
+        return path, None
+    status = path.stat()
+    return path, status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _of_length(blocks, n_samples):
+    """Yields blocks of audio up to a number of samples."""
     for block in blocks:
-        yield stream.resample_chunk(block)
-    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        yield block[:n_samples]
+        n_samples -= len(block[:n_samples])
 
 
-def _rescaled(n_samples, sample_rate, new_rate):
-    return round(n_samples * new_rate / sample_rate)
-
-
-def _level(audio, sample_rate, notes, frame_rate):
+def _level(audio, sample_rate, mask, frame_rate):
     """RMS of audio [n_samples] in the frames of notes, note by note: it may lie on disk."""
-    edges = np.flatnonzero(np.diff(notes, prepend=False, append=False)).reshape(-1, 2)
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False)).reshape(-1, 2)
     energy, n_samples = 0.0, 0
     for edges_of_note in edges * sample_rate // frame_rate:
         note = audio[slice(*edges_of_note)].astype(np.float64)
@@ -305,74 +567,74 @@ def _level(audio, sample_rate, notes, frame_rate):
     return np.sqrt(energy / max(1, n_samples))
 
 
-def _targets(sources, folder, target, ending):
-    """Where results go, by source: the same names, with both endings where two are alike."""
-    short = {path: path.with_suffix(ending) for path in sources}
-    times = Counter(short.values())
-    return {
-        path: target
-        / (name if times[name] == 1 else path.with_name(path.name + ending)).relative_to(folder)
-        for path, name in short.items()
-    }
+def _readable(text):
+    """A text that UTF-8 can hold: bytes of a file's name that are not UTF-8 become "�"."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _credited(instrument):
-    """An instrument's name, with the credit for what it learned from."""
-    learned = instrument.card.get("training_data", {})
-    credit = ", ".join(filter(None, (learned.get("credit"), learned.get("licence"))))
-    name = instrument.card.get("name", "an instrument without a card")
-    return f"{name} ({credit})" if credit else name
-
-
-# Command line
-
-
-def _parser():
-    parser = argparse.ArgumentParser(
-        prog="python -m helpers.transfer",
-        description="Plays a recording, or all in a folder, on another instrument.",
+def _progress(batch, paths):
+    """How far a batch came, in a sentence."""
+    n_left = len(paths) - len(batch.played) - len(batch.passed_over)
+    return (
+        f"{len(batch.played)} of {len(paths)} recordings are played, {n_left} are left: run the "
+        "same again for those."
     )
-    parser.add_argument("source", type=Path, help="a sound file, or a folder of them")
-    parser.add_argument("target", type=Path, help=".wav or .flac, or a folder for the results")
-    parser.add_argument("--checkpoint", default="violin", help="name or path of the instrument")
-    parser.add_argument("--second", help="name or path of an instrument to mix with (--mix)")
-    parser.add_argument("--room", type=Path, help="an impulse response in place of the own room")
-    parser.add_argument("--keep-rate", action="store_true", help="the recording's sample rate")
-    parser.add_argument("--keep-loudness", action="store_true", help="the recording's loudness")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that are there")
-    for setting in fields(Settings):
-        parser.add_argument(f"--{setting.name.replace('_', '-')}", **_as_argument(setting))
-    return parser
 
 
-def _as_argument(setting):
-    """How a field of `Settings` is read from the command line."""
-    shown, as_help = setting.metadata, setting.metadata["help"].replace("%", "%%")
-    if isinstance(setting.default, bool):
-        return {"action": argparse.BooleanOptionalAction, "default": True, "help": as_help}
-    if "choices" in shown:
-        return {"choices": shown["choices"], "default": setting.default, "help": as_help}
-    lowest, highest, _ = shown["range"]
-    unit = f" {shown['unit']}" if shown["unit"] else ""
-    return {
-        "type": type(setting.default),
-        "default": setting.default,
-        "metavar": f"{lowest:g}..{highest:g}",
-        "help": f"{as_help} [{setting.default:g}{unit}]",
-    }
+# Paths
 
 
-def _run(given):
-    settings = Settings(**{setting.name: given.pop(setting.name) for setting in fields(Settings)})
-    source, target, checkpoint = (given.pop(name) for name in ("source", "target", "checkpoint"))
-    if not source.is_dir():
-        print(transfer_file(source, target, checkpoint, settings, **given))
-        return 0
-    batch = transfer_folder(source, target, checkpoint, settings, **given)
-    for path, sentence in batch.played.items():
-        print(f"{path}: {sentence}")
-    for path in batch.left:
-        print(f"{path}: its result was there already and is left as it is (see --overwrite).")
-    for path, sentence in batch.passed_over.items():
-        print(f"{path} is passed over: {sentence}", file=sys.stderr)
-    return 1 if batch.passed_over else 0
+def _check_names(source, target):
+    for what, path in (("recording", source), ("result", target)):
+        if not os.fspath(path):
+            raise InputError(f"The name of the {what} is empty: give the path of a file or folder.")
+
+
+def _check_target(target, sources, overwrite):
+    """Refuses a result that is in no format, is there already, or would replace a source."""
+    sound.check_ending(target)
+    if not os.path.lexists(target):
+        return
+    if any(os.path.exists(path) and _is_same(target, path) for path in sources):
+        raise InputError(f"{target} is the recording itself: choose another name for the result.")
+    if not overwrite:
+        raise InputError(
+            f"{target} is there already: choose another name, or replace it (overwrite=True, on "
+            "the command line --overwrite)."
+        )
+
+
+def _is_same(path, other):
+    return os.path.exists(path) and os.path.samefile(path, other)
+
+
+def _is_in(path, folder):
+    """Whether a path, which need not exist, is a folder or lies in it, links followed."""
+    path = Path(path).resolve()
+    return any(_is_same(place, folder) for place in (path, *path.parents))
+
+
+def _targets(sources, folder, target, ending):
+    """Where results go, by source: the same names, with both endings where two are alike.
+
+    Names that differ in case alone are alike: not every file system tells them apart.
+    """
+    long = {path: path.with_name(path.name + ending) for path in sources}
+    names = {path: path.with_suffix(ending) for path in sources}
+    while True:
+        times = Counter(map(_folded, names.values()))
+        alike = [path for path in sources if times[_folded(names[path])] > 1]
+        if all(names[path] == long[path] for path in alike):
+            break
+        names |= {path: long[path] for path in alike}
+    used = {folded for folded, n in times.items() if n == 1}
+    for path in alike:
+        free = (name for name in numbered(names[path]) if _folded(name) not in used)
+        names[path] = next(free)
+        used.add(_folded(names[path]))
+    return {path: target / name.relative_to(folder) for path, name in names.items()}
+
+
+def _folded(path):
+    """A name as a file system without cases compares it."""
+    return unicodedata.normalize("NFC", str(path)).casefold()

@@ -58,7 +58,7 @@ class Settings:
         0.0, 0.0, 1.0, 0.05, "Autotune", "", "How far notes move to the nearest note of the key."
     )
     key: str = _choice(
-        DETECTED, (DETECTED, CHROMATIC, *KEYS), "Key", "The key whose notes autotune moves to."
+        DETECTED, (DETECTED, CHROMATIC, *KEYS), "Key", "The key for autotune, such as D minor."
     )
     vibrato: float = _number(
         0.0, -1.0, 1.0, 0.05, "Vibrato", "", "Below 0 vibrato is removed, above 0 it is added."
@@ -100,7 +100,8 @@ def checked(setting: Field, value: Any) -> Any:
     if "choices" in shown:
         spelled = {choice.casefold(): choice for choice in shown["choices"]}
         if str(value).casefold() not in spelled:
-            raise InputError(f"{label} is {value!r}: choose one of {', '.join(shown['choices'])}.")
+            first, second, *_, last = shown["choices"]
+            raise InputError(f"{label} is {value!r}: choose {first}, {second}, or one as {last}.")
         return spelled[str(value).casefold()]
     if "range" not in shown:
         return value

@@ -1,7 +1,8 @@
 """helpers.transfer: recordings in, sounds and files out."""
 
+import errno
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import av
 import librosa
@@ -11,6 +12,7 @@ import soundfile
 import tiny_instrument
 
 from helpers import config
+from helpers.analysis import audio as sound
 from helpers.analysis import features
 from helpers.instruments import bundles, configurations
 from helpers.transfer import session
@@ -102,7 +104,7 @@ def test_what_is_too_loud_is_turned_down_as_a_whole(instrument):
     assert np.count_nonzero(np.abs(played) == np.abs(played).max()) == 1  # no peak is cut flat
 
 
-def test_an_instrument_with_z_hears_the_recording():
+def test_an_instrument_with_z_plays_a_recording_at_another_rate():
     autoencoder = configurations.build("autoencoder", bindings=tiny_instrument.SMALL)
     autoencoder.statistics = tiny_instrument.STATISTICS
     settings = replace(AS_IT_IS, noise_db=-30.0)
@@ -111,7 +113,7 @@ def test_an_instrument_with_z_hears_the_recording():
 
 
 @pytest.mark.parametrize("audio", [np.zeros((2, 16000)), np.full(16000, np.nan)])
-def test_what_is_no_mono_sound(instrument, audio, refused):
+def test_samples_that_are_not_one_channel_of_numbers(instrument, audio, refused):
     with refused("one channel"):
         session.transfer_audio(audio, 16000, instrument)
 
@@ -129,8 +131,8 @@ def test_a_recording_without_notes(instrument, refused):
 def test_a_file_says_what_made_it(instrument, recording, ending):
     target = recording.with_name(f"out{ending}")
     settings = Settings(octaves=1, vibrato=0.25)
-    says = session.transfer_file(recording, target, instrument, settings, keep_rate=True)
-    assert says.endswith(".")
+    summary = session.transfer_file(recording, target, instrument, settings, keep_rate=True)
+    assert summary.endswith(".")
     with soundfile.SoundFile(target) as file:
         assert (file.samplerate, file.channels, file.frames) == (22050, 1, round(0.8 * 22050))
         assert np.abs(file.read()).max() > 0.001
@@ -166,10 +168,10 @@ def test_results_are_not_overwritten_unasked(instrument, recording, refused):
     assert soundfile.info(target).frames == 12800
 
 
-def test_what_is_wrong_is_said_before_anything_is_heard(
+def test_wrong_arguments_are_refused_before_anything_is_analysed(
     instrument, recording, monkeypatch, refused
 ):
-    monkeypatch.setattr(features, "extract_files", lambda *_: pytest.fail("heard"))
+    monkeypatch.setattr(features, "extract_files", lambda *_, **__: pytest.fail("analysed"))
     with refused("as .wav or .flac"):
         session.transfer_file(recording, "out.mp3", instrument)
     with refused("no instrument kazoo"):
@@ -178,6 +180,13 @@ def test_what_is_wrong_is_said_before_anything_is_heard(
         session.transfer_file(recording, "out.wav", instrument, room="hall.wav")
     with refused("among the recordings"):
         session.transfer_folder(recording.parent, recording.parent / "out", instrument)
+    with refused("no second instrument"):
+        session.transfer_file(recording, "out.wav", instrument, Settings(mix=0.5))
+    for source, target in (("", "out.wav"), (recording, "")):
+        with refused("is empty"):
+            session.transfer_file(source, target, instrument)
+        with refused("is empty"):
+            session.transfer_folder(source, target, instrument)
 
 
 def test_instruments_and_rooms_by_path(bundle, instrument, recording):
@@ -223,58 +232,288 @@ def test_a_folder_without_recordings(instrument, tmp_path, refused):
         session.transfer_folder(tmp_path / "songs", tmp_path / "played", instrument)
 
 
-# Command line
+def test_each_recording_has_a_result_of_its_own(instrument, tmp_path):
+    """On file systems that do not tell "A" from "a" too."""
+    source, target = tmp_path / "songs", tmp_path / "played"
+    source.mkdir()
+    names = ("a.wav", "a.flac", "a.wav.flac", "A.wav", "b.wav", "B.flac", "c.wav")
+    for name in names:
+        soundfile.write(source / name, a_note(), 16000)
+    batch = session.transfer_folder(source, target, instrument, AS_IT_IS)
+    assert len(batch.played) == len(names)
+    results = {path.name.casefold() for path in target.iterdir()}
+    assert len(results) == len(names) and "c.wav" in results
+    again = session.transfer_folder(source, target, instrument, AS_IT_IS)
+    assert len(again.left) == len(names) and not again.played
 
 
-def test_the_command_line(bundle, recording, capsys):
-    target = recording.with_name("out.flac")
-    arguments = [str(recording), str(target), "--checkpoint", str(bundle)]
-    assert session.main([*arguments, "--octaves", "-1", "--no-fit-register"]) == 0
-    assert capsys.readouterr().out.strip().endswith(".")
-    with soundfile.SoundFile(target) as file:
-        made = json.loads(file.comment.partition("; settings: ")[2])
-    assert made == {"octaves": -1, "fit_register": False}
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to", None])
+def test_a_recording_is_never_replaced_by_its_result(instrument, recording, link, refused):
+    before, target = recording.read_bytes(), recording.parent / "." / "." / recording.name
+    if link:
+        target = recording.with_name("link.flac")
+        getattr(target, link)(recording)
+    with refused("is the recording itself"):
+        session.transfer_file(recording, target, instrument, overwrite=True)
+    assert recording.read_bytes() == before == target.read_bytes()
 
 
-@pytest.mark.parametrize(
-    "arguments, sentence",
-    [
-        (["nothing.wav", "out.wav"], "There is no file nothing.wav"),
-        (
-            ["nothing.wav", "out.wav", "--octaves", "9"],
-            "Octaves is 9: choose a whole number from -3 to 3.",
-        ),
-        (["nothing.wav", "out.wav", "--mix", "0.5", "--second", "x"], "There is no instrument x"),
-        (["nothing.wav", "out.ogg"], "as .wav or .flac"),
-    ],
-)
-def test_the_command_line_says_in_one_sentence_what_is_wrong(
-    bundle, arguments, sentence, capsys, tmp_path, monkeypatch
+def test_results_never_lie_among_the_recordings(instrument, tmp_path, refused):
+    """Nor by a link, nor where the folder of results is around that of the recordings."""
+    songs = tmp_path / "songs"
+    (songs / "songs").mkdir(parents=True)
+    soundfile.write(songs / "songs" / "a.wav", a_note(), 16000)
+    before = (songs / "songs" / "a.wav").read_bytes()
+    (tmp_path / "link").symlink_to(songs)
+    for source, target in ((songs, tmp_path), (songs, songs), (songs, tmp_path / "link" / "new")):
+        with refused("among the recordings"):
+            session.transfer_folder(source, target, instrument, overwrite=True)
+    assert (songs / "songs" / "a.wav").read_bytes() == before
+    assert sorted(path.name for path in songs.rglob("*")) == ["a.wav", "songs"]
+
+
+@pytest.fixture
+def three_songs(tmp_path):
+    folder = tmp_path / "songs"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        soundfile.write(folder / f"{name}.wav", a_note(), 16000)
+    return folder
+
+
+def fail_at_the_second(monkeypatch, error):
+    """Has the writing of the second result end with an error of the system."""
+    save, calls = sound.save, []
+
+    def failing(path, *arguments):
+        calls.append(path)
+        if len(calls) == 2:
+            raise error
+        save(path, *arguments)
+
+    monkeypatch.setattr(sound, "save", failing)
+
+
+def test_an_interrupted_batch_tells_what_is_done_and_can_go_on(
+    instrument, three_songs, tmp_path, monkeypatch
 ):
-    monkeypatch.chdir(tmp_path)
-    assert session.main([*arguments, "--checkpoint", str(bundle)]) == 1
-    said = capsys.readouterr().err.strip().split("\n")[-1]
-    assert sentence in said and "Traceback" not in said and said.endswith(".")
-    assert not list(tmp_path.iterdir())
+    fail_at_the_second(monkeypatch, KeyboardInterrupt)
+    target = tmp_path / "played"
+    with pytest.raises(KeyboardInterrupt, match="1 of 3 .* 2 are left"):
+        session.transfer_folder(three_songs, target, instrument, AS_IT_IS)
+    assert [path.name for path in target.iterdir()] == ["a.wav"]
+    batch = session.transfer_folder(three_songs, target, instrument, AS_IT_IS)
+    assert batch.left == [three_songs / "a.wav"] and len(batch.played) == 2
 
 
-def test_a_folder_on_the_command_line(bundle, recording, tmp_path_factory, capsys):
-    (recording.parent / "broken.wav").write_text("no sound")
-    target = tmp_path_factory.mktemp("played")
-    arguments = [str(recording.parent), str(target), "--checkpoint", str(bundle)]
-    assert session.main(arguments) == 1
-    said = capsys.readouterr()
-    assert "a song.flac: " in said.out and "broken.wav is passed over: " in said.err
-    assert (target / "a song.wav").is_file()
-    session.main(arguments)
-    assert "a song.flac: its result was there already" in capsys.readouterr().out
+def test_a_full_disk_ends_a_batch_with_what_is_done(
+    instrument, three_songs, tmp_path, monkeypatch, refused
+):
+    fail_at_the_second(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
+    with refused("full.*1 of 3 .* 2 are left"):
+        session.transfer_folder(three_songs, tmp_path / "played", instrument, AS_IT_IS)
 
 
-def test_every_setting_is_on_the_command_line(capsys):
-    with pytest.raises(SystemExit):
-        session.main(["--help"])
-    listed = capsys.readouterr().out
-    for setting in fields(Settings):
-        assert f"--{setting.name.replace('_', '-')}" in listed
-    given = session._parser().parse_args(["a", "b"])
-    assert Settings(**{s.name: getattr(given, s.name) for s in fields(Settings)}) == Settings()
+def test_an_error_of_the_system_in_one_file_does_not_end_a_batch(instrument, three_songs, tmp_path):
+    """A file is in the way of the results' folder."""
+    (three_songs / "inner").mkdir()
+    soundfile.write(three_songs / "inner" / "d.wav", a_note(), 16000)
+    (tmp_path / "played").mkdir()
+    (tmp_path / "played" / "inner").write_text("mine")
+    batch = session.transfer_folder(three_songs, tmp_path / "played", instrument, AS_IT_IS)
+    assert len(batch.played) == 3
+    ((path, sentence),) = batch.passed_over.items()
+    assert path.name == "d.wav" and sentence.endswith(".")
+    assert (tmp_path / "played" / "inner").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", [f"{'n' * 300}.wav", "missing/../../proc/none/out.wav"])
+def test_a_result_that_the_system_refuses(instrument, recording, name, refused):
+    with refused("cannot be written|name is too long"):
+        session.transfer_file(recording, recording.parent / name, instrument, AS_IT_IS)
+
+
+def test_a_full_folder_for_temporary_files(instrument, recording, monkeypatch, refused):
+    def full(_blocks):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sound, "on_disk", full)
+    target = recording.with_name("out.wav")
+    with refused("temporary files.*full"):
+        session.transfer_file(recording, target, instrument, AS_IT_IS)
+    assert not target.exists()
+
+
+# Pitch that cannot be played
+
+
+@pytest.mark.parametrize("keep_rate", [False, True])
+def test_a_pitch_above_half_the_rate_is_silent_and_counted(bundle, recording, keep_rate):
+    target = recording.with_name("out.flac")
+    settings = Settings(fit_register=False, octaves=3, semitones=12, fit_loudness=False)
+    soundfile.write(recording, a_note(1200.0, 1.2, 44100), 44100)  # to 19 kHz
+    summary = session.transfer_file(recording, target, bundle, settings, keep_rate=keep_rate)
+    assert "100 % of the notes are silent" in summary and "8000 Hz" in summary
+    played, _ = soundfile.read(target)
+    assert np.isfinite(played).all() and np.abs(played).max() < 0.9
+    mixed = session.transfer_audio(
+        a_note(1200.0, 1.2), 16000, bundle, replace(settings, mix=0.5), second=bundle
+    )
+    assert np.isfinite(mixed).all()
+
+
+def test_an_instrument_that_plays_no_numbers_is_refused(recording, refused):
+    broken = tiny_instrument.build()
+    decoder = broken.network.decoder
+    decoder.set_weights([np.full_like(weights, np.nan) for weights in decoder.get_weights()])
+    target = recording.with_name("out.wav")
+    with refused("not finite"):
+        session.transfer_file(recording, target, broken, AS_IT_IS)
+    with refused("not finite"):
+        session.transfer_audio(a_note(), 16000, broken, AS_IT_IS)
+    assert not target.exists()
+
+
+# What is kept between changes
+
+
+@pytest.fixture
+def two_bundles(tmp_path):
+    for name in ("one", "two"):
+        bundles.save(tiny_instrument.build(), tmp_path / name)
+    return tmp_path / "one", tmp_path / "two"
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A second of a tone at 44.1 kHz."""
+    audio = 0.3 * np.sin(2 * np.pi * 330 * np.arange(44100) / 44100)
+    soundfile.write(tmp_path / "tone.wav", audio, 44100)
+    return tmp_path / "tone.wav"
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often bundles are loaded and files analysed."""
+    counts = {"load": 0, "extract_files": 0}
+
+    def count(module, name):
+        function = getattr(module, name)
+
+        def counting(*args, **kwargs):
+            counts[name] += 1
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, counting)
+
+    count(bundles, "load")
+    count(features, "extract_files")
+    return counts
+
+
+def test_only_what_changes_is_loaded(two_bundles, clip, counted):
+    one = session.Session(two_bundles[0])
+    for instrument, second, counts in (
+        (two_bundles[0], None, (1, 1)),
+        (two_bundles[0], None, (1, 1)),
+        (two_bundles[1], None, (2, 1)),  # of the same rates
+        (two_bundles[1], two_bundles[0], (2, 1)),
+    ):
+        one.choose(instrument, second=second)
+        one.open(clip)
+        assert tuple(counted.values()) == counts
+    bundles.save(tiny_instrument.build(), two_bundles[0])  # trained again
+    one.choose(two_bundles[0])
+    one.open(clip)
+    assert tuple(counted.values()) == (3, 1)
+
+
+def test_a_file_that_was_replaced_is_read_again(two_bundles, clip):
+    one = session.Session(two_bundles[0])
+    one.open(clip)
+    before = one.play(AS_IT_IS)
+    soundfile.write(clip, a_note(440.0, 0.6), 16000)
+    one.open(clip)
+    assert len(one.play(AS_IT_IS)) == 9600 != len(before)
+
+
+def test_a_room_that_was_replaced_is_read_again(two_bundles, clip, tmp_path):
+    room = tmp_path / "room.wav"
+    echoes = []
+    for level in (0.1, 0.9):
+        soundfile.write(room, np.r_[1.0, np.zeros(3999), level], 16000, subtype="FLOAT")
+        if not echoes:
+            one = session.Session(two_bundles[0], room=room)
+        one.choose(two_bundles[0], room=room)
+        one.open(clip)
+        echoes.append(one.play(replace(AS_IT_IS, reverb=1.0)))
+    assert np.abs(echoes[1] - echoes[0]).max() > 0.1 * np.abs(echoes[0]).max()
+
+
+def test_the_result_is_that_of_a_transfer(two_bundles, clip):
+    one = session.Session(two_bundles[0], second=two_bundles[1])
+    one.open(clip)
+    settings = Settings(octaves=1, reverb=0.2, mix=0.5)
+    audio, sample_rate = soundfile.read(clip)
+    expected = session.transfer_audio(
+        audio, sample_rate, two_bundles[0], settings, second=two_bundles[1]
+    )
+    np.testing.assert_allclose(one.play(settings), expected, atol=0.02 * np.abs(expected).max())
+
+
+def test_a_choice_that_cannot_be_used_leaves_all_as_it_was(two_bundles, clip, tmp_path, refused):
+    one = session.Session(two_bundles[0])
+    one.open(clip)
+    result = one.play()
+    (tmp_path / "no_sound.wav").write_bytes(b"words")
+    with refused("no_sound"):
+        one.open(tmp_path / "no_sound.wav")
+    with refused("nothing"):
+        one.choose(tmp_path / "nothing")
+    np.testing.assert_array_equal(one.result, result)
+    np.testing.assert_array_equal(one.play(), result)
+
+
+def test_a_recording_without_notes_has_no_result(two_bundles, clip, tmp_path, refused):
+    """Not that of the recording before, either."""
+    one = session.Session(two_bundles[0])
+    one.open(clip)
+    one.play()
+    hiss = 0.01 * np.random.default_rng(0).standard_normal(16000)
+    soundfile.write(tmp_path / "hiss.wav", hiss, 16000)
+    one.open(tmp_path / "hiss.wav")
+    for _ in range(2):
+        with refused("no result"):
+            one.result  # noqa: B018
+        with refused("ote"):
+            one.play()
+    assert one.adjusted is None
+
+
+def test_a_room_takes_the_place_of_the_instruments(two_bundles, clip, tmp_path):
+    echo = np.zeros(4000)
+    echo[[0, 3999]] = 1.0, 0.5
+    soundfile.write(tmp_path / "echo.wav", echo, 16000, subtype="FLOAT")
+    one = session.Session(two_bundles[0])
+    one.open(clip)
+    dry = one.play(Settings(reverb=0.0))
+    one.choose(two_bundles[0], room=tmp_path / "echo.wav")
+    wet = one.play(Settings(reverb=1.0))
+    later = np.concatenate([np.zeros(3999), dry])[: len(dry)]
+    middle = slice(4200, -200)  # away from the fades at both ends
+    np.testing.assert_allclose((wet - 0.5 * later)[middle], dry[middle], atol=1e-4)
+
+
+@pytest.mark.parametrize("ending", [".wav", ".flac"])
+def test_what_was_played_is_saved_with_what_made_it(two_bundles, clip, counted, tmp_path, ending):
+    one = session.Session(two_bundles[0])
+    one.open(clip)
+    played = one.play(Settings(semitones=3))
+    path = one.save(tmp_path / "results", ending=ending)
+    assert path == tmp_path / "results" / f"tone_as_one{ending}"
+    assert one.save(tmp_path / "results", ending=ending).name == f"tone_as_one_2{ending}"
+    assert one.save(tmp_path / "results", ending=ending, overwrite=True) == path
+    with soundfile.SoundFile(path) as file:
+        assert '"semitones": 3' in file.comment
+        np.testing.assert_allclose(file.read(), played, atol=1e-4)
+    assert counted["extract_files"] == 1
