@@ -144,16 +144,28 @@ def save(
       audio: What is beyond full scale is clipped. Shape [n_samples].
       sample_rate: Hz.
       tags: What to write beside the sound: title, comment, software and the like, by name.
+
+    Raises:
+      InputError: The ending is another, the audio has samples that are not finite numbers, or the
+        system does not let the file be written.
     """
     check_ending(path)
-    with (
-        replacing(path) as unfinished,
-        soundfile.SoundFile(unfinished, "w", sample_rate, channels=1) as file,
-    ):
-        for name, text in (tags or {}).items():
-            setattr(file, name, text)
-        for first in range(0, len(audio), SAVED_AT_ONCE):
-            file.write(np.clip(audio[first : first + SAVED_AT_ONCE], -1.0, 1.0))
+    with replacing(path) as unfinished:
+        unfinished.touch()  # the system says why it refuses a name, libsndfile does not
+        # As bytes on POSIX: libsndfile's Python package encodes text strictly, and not every name
+        # of a file is valid text.
+        name = os.fsencode(unfinished) if os.name == "posix" else unfinished
+        with soundfile.SoundFile(name, "w", sample_rate, channels=1) as file:
+            for tag, text in (tags or {}).items():
+                setattr(file, tag, text)
+            for first in range(0, len(audio), SAVED_AT_ONCE):
+                block = audio[first : first + SAVED_AT_ONCE]
+                if not np.isfinite(block).all():
+                    raise InputError(
+                        f"The sound for {path} has samples that are not finite numbers: it is not "
+                        "saved, check how it was made."
+                    )
+                file.write(np.clip(block, -1.0, 1.0))
 
 
 def check_ending(path: str | Path) -> None:

@@ -76,7 +76,7 @@ class TransferPanel(ipywidgets.VBox):
           InputError: There is none, with what the panel says of it.
         """
         self.finish()
-        if self._problem:
+        if self.session is None or self._problem:
             raise InputError(self._problem)
         return self.session.result
 

@@ -55,7 +55,7 @@ class Player:
         """
         self.instruments = [instrument, second] if second else [instrument]
         self._room = None if room is None else _echoes_in(room)
-        self._kept = {}
+        self._kept: dict = {}
         if second and _rates(second) != _rates(instrument):
             raise InputError(
                 f"The instruments have {_rates(instrument)} and {_rates(second)}: choose two of "

@@ -122,10 +122,9 @@ class Session:
           InputError: One of them cannot be used; the session stays as it was.
         """
         first, other = _instrument(instrument), None if second is None else _instrument(second)
-        in_file = isinstance(room, (str, Path))
-        player_of = first, other, _version(room) if in_file else id(room)
+        player_of = first, other, _version(room) if isinstance(room, (str, Path)) else id(room)
         if player_of != self._player_of:
-            response = load_room(room, first.sample_rate) if in_file else room
+            response = load_room(room, first.sample_rate) if isinstance(room, (str, Path)) else room
             self.player = Player(first, other, room=response)
             self._player_of = player_of
         self.instrument, self._room = first, room
@@ -213,8 +212,7 @@ class Session:
         blocks = _of_length(blocks, len(recording.audio))
         if new_rate != rate:
             blocks = sound.resample_blocks(blocks, rate, new_rate)
-        with explaining("The result cannot be kept in the folder for temporary files"):
-            played = sound.on_disk(blocks)
+        played = sound.on_disk(blocks)
         gain = 1.0
         if keep_loudness:
             sounding, frame_rate = adjusted.notes.sounding, self.instrument.frame_rate

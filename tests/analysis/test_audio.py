@@ -533,3 +533,13 @@ def test_a_folder_without_sound_is_refused(tmp_path, refused):
         sound.find(tmp_path)
     with refused("There is no folder .*nowhere: make it"):
         sound.find(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("ending", [".wav", ".flac"])
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_samples_that_are_not_finite_are_never_saved(tmp_path, refused, ending, broken):
+    path = tmp_path / f"out{ending}"
+    path.write_text("mine")
+    with refused("not finite"):
+        sound.save(path, np.array([0.0, broken, 0.1], np.float32), 16000)
+    assert path.read_text() == "mine" and list(tmp_path.iterdir()) == [path]
