@@ -72,8 +72,10 @@ def test_the_systems_errors_are_one_sentence(capsys):
     assert out == "" and "permission is denied" in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("room", ["evaluation", "training", "transfer"])
-def test_commands_can_be_stopped_from_the_first_moment_on(room):
+@pytest.mark.parametrize(
+    "room, arguments", [("evaluation", []), ("training", []), ("transfer", ["in.wav", "out.wav"])]
+)
+def test_commands_can_be_stopped_from_the_first_moment_on(room, arguments):
     """By Ctrl-C while TensorFlow is imported."""
     code = (
         "import os, runpy, signal, sys\n"
@@ -83,6 +85,6 @@ def test_commands_can_be_stopped_from_the_first_moment_on(room):
         "sys.meta_path.insert(0, Stop())\n"
         f"runpy.run_module('helpers.{room}', run_name='__main__')"
     )
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, cwd=config.ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "Stopped from the keyboard.\n")

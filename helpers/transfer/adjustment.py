@@ -27,6 +27,10 @@ MOST_WIDENED = 2.0  # times the range of loudness of a recording: a held tone st
 FADE_SECONDS = 0.08  # of sound before and after a note, with its pitch
 
 
+class NoNotesError(InputError):
+    """No note was found in the features of a recording."""
+
+
 @dataclass(frozen=True)
 class Adjusted:
     """Features that are ready for an instrument.
@@ -58,7 +62,7 @@ def adjust(
     _check_profile(features, statistics)
     found = notes.find(features, settings.threshold)
     if not found.sounding.any():
-        raise InputError(
+        raise NoNotesError(
             "No note was found in the recording: lower the note threshold, or sing or play nearer "
             "the microphone."
         )

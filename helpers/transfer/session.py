@@ -20,7 +20,7 @@ from helpers.errors import InputError
 from helpers.files import explaining, free_name, numbered
 from helpers.instruments import bundles
 from helpers.instruments.instrument import Instrument
-from helpers.transfer.adjustment import Adjusted, adjust
+from helpers.transfer.adjustment import Adjusted, NoNotesError, adjust
 from helpers.transfer.render import Player
 from helpers.transfer.settings import Settings
 
@@ -349,8 +349,13 @@ class Session:
 
     def _adjust(self):
         self.adjusted = None
-        found = self._recorded.features
-        self.adjusted = adjust(found, self.instrument.statistics, self.settings)
+        recording = self._recorded
+        found = recording.features
+        try:
+            self.adjusted = adjust(found, self.instrument.statistics, self.settings)
+        except NoNotesError:
+            why = features.why_no_pitch(recording.audio, recording.sample_rate, found)
+            raise InputError(why) from None
         return self.adjusted
 
     def _encoded(self):

@@ -110,4 +110,4 @@ def checked(setting: Field, value: Any) -> Any:
     if not isinstance(value, Integral if whole else Real) or not lowest <= value <= highest:
         number = "a whole number" if whole else "a number"
         raise InputError(f"{label} is {value!r}: choose {number} from {lowest:g} to {highest:g}.")
-    return type(setting.default)(value)
+    return int(value) if whole else float(value)

@@ -289,6 +289,30 @@ def test_what_is_for_the_sound_changes_no_curve():
         )
 
 
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({}, []),
+        ({"semitones": 12}, []),  # 79.2 and 83.3: in the range
+        ({"octaves": 1, "semitones": 7}, ["50 %", "far outside"]),  # of 86.2 and 90.3 the higher
+        ({"octaves": 3, "semitones": 12}, ["50 %", "far outside", "silent"]),  # 6345 and 8040 Hz
+    ],
+)
+def test_notes_that_the_instrument_did_not_learn_are_counted(changes, words):
+    curves = a_recording()
+    found = adjustment.adjust(curves, STATISTICS, replace(UNFITTED, **changes))
+    for word in words or ["Nothing was fitted."]:
+        assert word in found.summary
+
+
+@pytest.mark.parametrize("sample_rate, share", [(880, "50 %"), (700, "100 %")])
+def test_notes_that_the_sample_rate_cannot_hold_are_counted(sample_rate, share):
+    """The notes are at 396.6 and 502.5 Hz."""
+    statistics = STATISTICS | {"sample_rate": sample_rate}
+    summary = adjustment.adjust(a_recording(), statistics, UNFITTED).summary
+    assert summary.startswith(f"{share} of the notes are silent")
+
+
 # What cannot be adjusted
 
 

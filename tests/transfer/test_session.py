@@ -125,6 +125,13 @@ def test_a_recording_without_notes(instrument, refused):
         session.transfer_audio(hiss, 16000, instrument)
 
 
+@pytest.mark.parametrize("f0_hz, remedy", [(3000.0, "lower"), (25.0, "higher")])
+def test_a_tone_outside_of_the_trackers_range(instrument, f0_hz, remedy, refused):
+    tone = 0.3 * np.sin(2 * np.pi * f0_hz * np.arange(16000) / 16000)
+    with refused(f"between .* Hz.*{remedy}"):
+        session.transfer_audio(tone, 16000, instrument)
+
+
 # Files
 
 
