@@ -34,14 +34,12 @@ class TransferPanel(ipywidgets.VBox):
 
     It plays again when a slider is released: sound first, then the pictures. A cell that reads
     `result` or calls `finish` does not wait for the event loop: all that is due is done at once.
-
-    Attributes:
-      session: The `Session` that plays; None until something could be loaded.
     """
 
     def __init__(self) -> None:
-        self.session: Session | None = None
-        self._due, self._timer, self._problem = 0, None, ""
+        self._session: Session | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due, self._problem = 0, ""
         self._stages = self._load, self._play, self._draw_result, self._draw_curves
         self.clips = choosers.clip_chooser(CLIP_FOLDERS)
         self.instruments, self.second, damaged = _instrument_choosers()
@@ -64,6 +62,17 @@ class TransferPanel(ipywidgets.VBox):
         self._outdate(self._load)
 
     @property
+    def session(self) -> Session:
+        """The `Session` that plays.
+
+        Raises:
+          InputError: There is none, with what the panel says of it.
+        """
+        if self._session is None:
+            raise InputError(self._problem or "Nothing is loaded yet: wait for the panel.")
+        return self._session
+
+    @property
     def settings(self) -> Settings:
         """The `Settings` of the sliders."""
         return Settings(**{name: control.value for name, control in self.controls.items()})
@@ -76,7 +85,7 @@ class TransferPanel(ipywidgets.VBox):
           InputError: There is none, with what the panel says of it.
         """
         self.finish()
-        if self.session is None or self._problem:
+        if self._problem:
             raise InputError(self._problem)
         return self.session.result
 
@@ -150,18 +159,20 @@ class TransferPanel(ipywidgets.VBox):
             self._recorded.value = self._pictures[0].value = b""
 
     def _load(self):
-        instrument = self.instruments.path
+        instrument, clip = self.instruments.path, self.clips.path
+        if clip is None:
+            raise InputError("There is no recording: upload one, or record one.")
         if instrument is None:
             raise InputError(
                 "There is no instrument that can be played: upload a bundle, or train one in "
                 "notebook 2."
             )
         others = {"second": self.second.path, "room": self.rooms.path}
-        if self.session is None:
-            self.session = Session(instrument, **others)
+        if self._session is None:
+            self._session = Session(instrument, **others)
         else:
-            self.session.choose(instrument, **others)
-        self.session.open(self.clips.path)
+            self._session.choose(instrument, **others)
+        self._session.open(clip)
         recording = self.session.recording
         self._recorded.value = widgets.flac(recording.audio, self.session.instrument.sample_rate)
         self._pictures[0].value = self._spectrogram(
@@ -239,9 +250,9 @@ def _instrument_choosers():
     listed = bundles.listing(config.CHECKPOINTS, *sorted(config.RUNS.glob("*")))
     paths = [bundle.path for bundle in listed if bundle.card is not None]
     paths.sort(key=lambda path: path.name != "violin")  # the one that the notebook plays is first
-    offered = {"paths": paths, "upload_to": config.RUNS / "uploaded", "accept": ".zip"}
-    first = choosers.Chooser(**offered, check=_check_bundle, title="Instrument")
-    second = choosers.Chooser(**offered, check=_check_bundle, title="Second one", none="none")
+    offered = paths, config.RUNS / "uploaded", ".zip"
+    first = choosers.Chooser(*offered, check=_check_bundle, title="Instrument")
+    second = choosers.Chooser(*offered, check=_check_bundle, title="Second one", none="none")
     return first, second, [bundle.problem for bundle in listed if bundle.card is None]
 
 

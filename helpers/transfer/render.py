@@ -249,9 +249,10 @@ def _with_neighbours(blocks, n_frames, reach):
 
     Beyond both ends the first and the last row are held, also to fill the last block up.
     """
-    rows, n_left = None, 0
+    rows: list[np.ndarray] = []
+    n_left = 0
     for block in blocks:
-        if rows is None:
+        if not rows:
             rows = [np.repeat(column[:1], reach, axis=0) for column in block]
         rows = [np.concatenate(pair) for pair in zip(rows, block, strict=True)]
         n_left += len(block[0])

@@ -24,6 +24,7 @@ from helpers.transfer.adjustment import Adjusted, NoNotesError, adjust
 from helpers.transfer.render import Player
 from helpers.transfer.settings import Settings
 
+NO_RESULT = "There is no result for this recording: choose one with notes, and play it."
 LONGEST_ROOM_SECONDS = 20.0
 MOST_LOADED = 8  # instruments that are kept
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # that all further results would meet
@@ -81,8 +82,6 @@ class Session:
       instrument: The `Instrument`.
       player: The `Player`, which holds the second instrument and the room too.
       settings: The `Settings` of the result.
-      recording: The `Recording`; None before there is one.
-      adjusted: The `Adjusted` features of the result; None before there is one.
     """
 
     def __init__(
@@ -95,11 +94,12 @@ class Session:
     ) -> None:
         """Loads instruments and room, as `choose` does, for a recording to come."""
         self.settings = settings
-        self.recording: Recording | None = None
-        self.adjusted: Adjusted | None = None
+        self._recording: Recording | None = None
+        self._adjusted: Adjusted | None = None
         self._result: np.ndarray | None = None
         self._player_of: tuple | None = None
         self._opened: tuple | None = None
+        self._rates_of_recording: tuple | None = None
         self.choose(instrument, second=second, room=room)
         self.player.check_mix(settings)
 
@@ -130,8 +130,8 @@ class Session:
         self.instrument, self._room = first, room
         self._name = _file_name(instrument)
         self._zs: list | None = None
-        if self.recording and self._opened and self._opened[1:] != self._rates:
-            self.recording = None
+        if self._rates != self._rates_of_recording:
+            self._recording = self._adjusted = self._result = None
 
     def open(self, path: str | Path) -> None:
         """Takes a recording from a sound file, unless it is the same file, unchanged, as before.
@@ -140,11 +140,11 @@ class Session:
           InputError: The file cannot be used; the session stays as it was.
         """
         path = Path(path)
-        opened = _version(path), *self._rates
-        if self.recording is None or opened != self._opened:
+        version = _version(path)
+        if self._recording is None or version != self._opened:
             ((_, file),) = self._extracted([path], progress=False)
             self._take(path, file)
-            self._opened = opened
+            self._opened = version
 
     def take(self, audio: np.ndarray, sample_rate: int) -> None:
         """Takes a recording as samples [n_samples] at a rate in Hz.
@@ -175,9 +175,31 @@ class Session:
         self.settings, self._result = settings, None
         adjusted = self._adjust()
         played = self.player.play(adjusted.features, settings, *self._encoded())
-        played = played[: len(self._recorded.audio)]
+        played = played[: len(self.recording.audio)]
         self._result = played / max(1.0, np.abs(played).max())
         return self._result
+
+    @property
+    def recording(self) -> Recording:
+        """The `Recording`.
+
+        Raises:
+          InputError: There is none yet.
+        """
+        if self._recording is None:
+            raise InputError("There is no recording to play: open one first.")
+        return self._recording
+
+    @property
+    def adjusted(self) -> Adjusted:
+        """The `Adjusted` features that were played last.
+
+        Raises:
+          InputError: As `result`.
+        """
+        if self._adjusted is None:
+            raise InputError(NO_RESULT)
+        return self._adjusted
 
     @property
     def result(self) -> np.ndarray:
@@ -187,9 +209,7 @@ class Session:
           InputError: Nothing was played since the recording was chosen, or it cannot be played.
         """
         if self._result is None:
-            raise InputError(
-                "There is no result for this recording: choose one with notes, and play it."
-            )
+            raise InputError(NO_RESULT)
         return self._result
 
     def render(self, *, keep_rate: bool = False, keep_loudness: bool = False) -> np.ndarray:
@@ -205,7 +225,7 @@ class Session:
         Raises:
           InputError: There is no recording, it cannot be played so, or the disk is full.
         """
-        adjusted, recording = self._adjust(), self._recorded
+        adjusted, recording = self._adjust(), self.recording
         rate = self.instrument.sample_rate
         new_rate = recording.original_rate if keep_rate else rate
         blocks = self.player.blocks(adjusted.features, self.settings, *self._encoded())
@@ -243,7 +263,7 @@ class Session:
         Raises:
           InputError: As `render`, or the target exists, or cannot be written.
         """
-        recording = self._recorded
+        recording = self.recording
         rooms = [self._room] if isinstance(self._room, (str, Path)) else []
         _check_target(target, [*([recording.path] if recording.path else []), *rooms], overwrite)
         played = self.render(keep_rate=keep_rate, keep_loudness=keep_loudness)
@@ -279,7 +299,7 @@ class Session:
         Raises:
           InputError: As `write`.
         """
-        path = self._recorded.path
+        path = self.recording.path
         name = f"{path.stem if path else 'recording'}_as_{self._name}{ending}"
         target = Path(folder) / name
         if not overwrite:
@@ -325,12 +345,6 @@ class Session:
         profile = one.statistics.get("feature_profile", features.PROFILE)
         return one.sample_rate, one.frame_rate, profile
 
-    @property
-    def _recorded(self):
-        if self.recording is None:
-            raise InputError("There is no recording to play: open one first.")
-        return self.recording
-
     def _extracted(
         self, paths: Iterable[Path], progress: bool = True
     ) -> Iterator[tuple[Path, Future]]:
@@ -344,24 +358,25 @@ class Session:
         self._set(Recording(audio, rate, found, sound.rate_of(path), path))
 
     def _set(self, recording):
-        self.recording, self._opened = recording, None
-        self.adjusted = self._result = self._zs = None
+        self._recording, self._opened = recording, None
+        self._rates_of_recording = self._rates
+        self._adjusted = self._result = self._zs = None
 
     def _adjust(self):
-        self.adjusted = None
-        recording = self._recorded
+        self._adjusted = None
+        recording = self.recording
         found = recording.features
         try:
-            self.adjusted = adjust(found, self.instrument.statistics, self.settings)
+            self._adjusted = adjust(found, self.instrument.statistics, self.settings)
         except NoNotesError:
             why = features.why_no_pitch(recording.audio, recording.sample_rate, found)
             raise InputError(why) from None
-        return self.adjusted
+        return self._adjusted
 
     def _encoded(self):
         """z of the recording for each instrument, None for those without an encoder."""
         if self._zs is None:
-            audio = self._recorded.audio
+            audio = self.recording.audio
             self._zs = [
                 np.concatenate(list(one.encode_blocks(audio))) if one.z_dims else None
                 for one in self.player.instruments
@@ -372,8 +387,9 @@ class Session:
         """What made a sound, for its metadata."""
         made = self.settings.changed()
         if self._room is not None:
-            in_file = isinstance(self._room, (str, Path))
-            made["room"] = _readable(Path(self._room).name) if in_file else "given"
+            made["room"] = (
+                _readable(Path(self._room).name) if isinstance(self._room, (str, Path)) else "given"
+            )
         made |= {"keep_rate": True} if keep_rate else {}
         made |= {"keep_loudness": True} if keep_loudness else {}
         instruments = " and ".join(bundles.credit_line(one.card) for one in self.player.instruments)

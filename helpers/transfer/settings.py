@@ -107,7 +107,8 @@ def checked(setting: Field, value: Any) -> Any:
         return value
     lowest, highest, _ = shown["range"]
     whole = isinstance(setting.default, int)
-    if not isinstance(value, Integral if whole else Real) or not lowest <= value <= highest:
+    is_number = isinstance(value, Integral if whole else Real)
+    if not is_number or not lowest <= value <= highest:
         number = "a whole number" if whole else "a number"
         raise InputError(f"{label} is {value!r}: choose {number} from {lowest:g} to {highest:g}.")
     return int(value) if whole else float(value)
