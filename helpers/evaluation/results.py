@@ -180,7 +180,7 @@ def _by_pyin(audio, features):
 
 
 def _summary(rows, n_clips):
-    found = {"examples": len(rows)}
+    found: dict[str, float] = {"examples": len(rows)}
     n_together = max(1, len(rows) // n_clips)
     means, intervals = metrics.means(rows), metrics.intervals(rows, n_together)
     for metric in METRICS:
