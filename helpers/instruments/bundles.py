@@ -262,13 +262,13 @@ def _read(folder, name, feature_profile=None):
     for file in FILES:
         if not (folder / file).is_file() and not (file == weights.FILE and has_former):
             raise InputError(f"{name} is no instrument: {file} is missing from it.")
-    config, statistics, card = (
+    config, statistics_json, card_json = (
         untrusted.read_text(folder / file, name) for file in (CONFIGURATION, STATISTICS, CARD)
     )
     return (
         config,
-        schema.read_statistics(statistics, f"{STATISTICS} of {name}"),
-        schema.read_card(card, f"{CARD} of {name}"),
+        schema.read_statistics(statistics_json, f"{STATISTICS} of {name}"),
+        schema.read_card(card_json, f"{CARD} of {name}"),
     )
 
 

@@ -10,6 +10,7 @@ import re
 import reprlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -198,7 +199,8 @@ def _index(folder):
 def _settings(text, name):
     """The settings of the model by "class.argument", macros replaced, names of classes as texts."""
     name = f"The configuration of {name}"
-    found, macros = {}, {}
+    found: dict[str, Any] = {}
+    macros: dict[str, Any] = {}
     with or_refuse(f"{name} is not written as gin is: take a copy that nobody has edited."):
         for scope, selector, argument, value, _ in gin_settings.statements(text, name, IMPORTED):
             value = _plain(value, macros, name)

@@ -134,7 +134,8 @@ def _read_table(content):
     for _ in range(2):  # a block of metadata, of which nothing is taken, and the index of blocks
         start, position = _varint(content, position)
         size, position = _varint(content, position)
-    table, end = {}, 0
+    table: dict[str, bytes] = {}
+    end = 0
     for _, place in _read_block(content, start, size):
         start, position = _varint(place, 0)
         size, _ = _varint(place, position)

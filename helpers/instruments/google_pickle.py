@@ -93,6 +93,7 @@ def read(content: bytes) -> Any:
 class _Reader(pickle._Unpickler):
     """Python's reader of pickles, for the few operations that statistics take."""
 
+    # What the interpreter's own types leave out of this class is marked below.
     dispatch: ClassVar[dict[int, Any]] = {
         code[0]: pickle._Unpickler.dispatch[code[0]] for code in OPCODES
     }
@@ -107,13 +108,13 @@ class _Reader(pickle._Unpickler):
 
     def load_setitem(self):
         """Sets an item of a dictionary; a key that holds others may take for ever to hash."""
-        self._check_keys(self.stack[-2:-1])
-        super().load_setitem()
+        self._check_keys(self.stack[-2:-1])  # type: ignore
+        super().load_setitem()  # type: ignore
 
     def load_setitems(self):
         """Sets several."""
-        self._check_keys(self.stack[::2])
-        super().load_setitems()
+        self._check_keys(self.stack[::2])  # type: ignore
+        super().load_setitems()  # type: ignore
 
     def _check_keys(self, keys):
         if not all(isinstance(key, str) for key in keys):

@@ -59,7 +59,9 @@ def _check_keras():
 
 
 def _import_with_stand_ins():
-    absent = {name: StandIn(name) for name in UNUSED if name not in sys.modules}
+    absent: dict[str, types.ModuleType] = {
+        name: StandIn(name) for name in UNUSED if name not in sys.modules
+    }
     if importlib.util.find_spec("crepe") is None:
         absent["crepe"] = crepe
     sys.modules.update(absent)
