@@ -42,7 +42,6 @@ STANDARD_LIBRARY_ONLY = {"__init__", "command_line", "config", "errors", "files"
 WITHOUT_HINTS_YET = {
     "instruments.google_checkpoint",
     "instruments.google_pickle",
-    "interface.transfer_panel",
     "synthesis.encoders",
     "synthesis.gru",
     "synthesis.losses",
@@ -53,9 +52,6 @@ WITHOUT_HINTS_YET = {
     "training.recipe",
     "training.steps",
     "training.tensorboard",
-    "transfer.render",
-    "transfer.session",
-    "transfer.studio",
 }
 MODULES = {
     ".".join(path.relative_to(HELPERS).with_suffix("").parts): path
