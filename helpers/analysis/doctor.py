@@ -117,6 +117,7 @@ def examine(
     )
     for path, file in analysed:
         name = path.relative_to(folder).as_posix()
+        name = name.encode("utf-8", "backslashreplace").decode()  # names may be of other encodings
         try:
             audio, features = file.result()
         except InputError as error:

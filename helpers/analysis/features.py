@@ -344,7 +344,7 @@ def _partials(audio, sample_rate):
 
 @dataclass(frozen=True)
 class _Settings:
-    """What `extract` is asked for; checked at once."""
+    """The options of `extract`, checked when they are given."""
 
     frame_rate: int
     crepe_model: str
@@ -408,7 +408,7 @@ def _extract_piece(audio, offset, start, end, settings):
 
 
 def _pitch(audio, settings):
-    """f0 without gaps, and confidence [n_frames] each, from the cache where it is wanted."""
+    """f0 without gaps, and confidence [n_frames] each, from the cache if `cached` is set."""
 
     def track():
         f0_hz, confidence = pitch.track(

@@ -9,7 +9,7 @@ from helpers.analysis.recording_quality import LOUDNESS_EDGES_DB, FileReport
 
 # What is enough, and from where on something is said.
 LEAST_MINUTES, GOOD_MINUTES = 3.0, 10.0  # of notes; ddsp's own violin was trained on 13
-LEAST_HEARD_S = 1.0  # of notes, to say anything of them
+LEAST_NOTES_S = 1.0  # of notes, to say anything of them
 MOST_POLYPHONY = 0.15  # of the frames; solo music has some double stops, and notes that ring on
 MOST_UNPITCHED = 0.3  # of what is about as loud as the notes
 LEAST_SNR_DB = 35.0  # of the notes above the noise; from there on the model learns to hiss
@@ -28,7 +28,7 @@ def in_words(
 ) -> list[str]:
     """Sentences for the player: how much there is, what is wrong, what is fine, what to record."""
     sentences = [f"{name} was passed over: {reason}" for name, reason in passed_over.items()]
-    if seconds_played.sum() < LEAST_HEARD_S:
+    if seconds_played.sum() < LEAST_NOTES_S:
         return [
             *sentences,
             "There is hardly a note in these recordings: record one instrument or voice.",
@@ -101,7 +101,8 @@ def _noise(files):
     known = [file for file in files if np.isfinite(file.note_level_db - file.noise_floor_db)]
     if not known:
         return (
-            "There is no pause to hear the noise in: leave two seconds of silence after a take.",
+            "There is no pause in which the noise can be measured: leave two seconds of silence "
+            "after a take.",
             None,
         )
     snr_db = {file: file.note_level_db - file.noise_floor_db for file in known}
@@ -122,8 +123,7 @@ def _reverberation(files):
     known = [file for file in files if np.isfinite(file.rt60_s)]
     if not known:
         return (
-            "No note is heard to die away, so the room cannot be judged: let one ring until it is "
-            "silent.",
+            "No note dies away, so the room cannot be judged: let one ring until it is silent.",
             None,
         )
     typical_s = float(np.median([file.rt60_s for file in known]))

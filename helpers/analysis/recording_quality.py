@@ -29,7 +29,7 @@ DECAY_WINDOW_S = 0.05
 WINDOW_S = 0.128  # of a spectrum: parts the harmonics of a bass, and fits into short notes
 SPECTRUM_EVERY_S = 0.1
 STEADY_SEMITONES = 0.8  # within such a window, vibrato included
-LOUD_DB = 20.0  # how far below its loud notes a file is asked whether there is one at a time
+LOUD_DB = 20.0  # below the loud notes of a file: what is softer is not examined for chords
 SECOND_NOTE_DB = -10.0  # the partials of other notes together, below all that there are
 
 

@@ -1,6 +1,7 @@
 """What the doctor says of recordings whose truth is known, because they were made for it."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -122,7 +123,7 @@ def test_digital_silence_between_notes_is_not_the_room(tmp_path):
 
 def test_without_a_pause_no_noise_is_made_up(tmp_path):
     report = examine(tmp_path, take=note(330.0, 2.0))
-    assert np.isnan(report.noise_floor_db) and said(report, "no pause to hear the noise in")
+    assert np.isnan(report.noise_floor_db) and said(report, "no pause in which")
 
 
 @pytest.mark.parametrize("ceiling", [1.0, 0.6])
@@ -229,6 +230,19 @@ def test_files_that_are_no_use_are_named_and_kept(tmp_path):
     assert (tmp_path / "more" / "broken.wav").exists()
     assert str(report).count("\n") == len(report.findings) - 1
     assert all(finding.endswith(".") and "nan" not in finding for finding in report.findings)
+
+
+def test_names_of_other_encodings_can_be_printed(tmp_path):
+    soundfile.write(tmp_path / "take.wav", melody([60, 62]), SAMPLE_RATE)
+    for latin_1, content in {b"caf\xe9.wav": None, b"th\xe9.wav": b"no sound"}.items():
+        path = tmp_path / os.fsdecode(latin_1)
+        try:
+            path.write_bytes(content or (tmp_path / "take.wav").read_bytes())
+        except OSError:
+            pytest.skip("the file system takes no such names")
+    report = doctor.examine(tmp_path)
+    assert len(report.files) == 2 and len(report.passed_over) == 1
+    "".join([str(report), *(file.name for file in report.files)]).encode("utf-8")
 
 
 @pytest.mark.parametrize("audio", [np.zeros(SAMPLE_RATE), noise(2 * SAMPLE_RATE, -20)])
