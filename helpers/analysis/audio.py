@@ -271,7 +271,7 @@ def _checked(blocks, rate, max_seconds, name, channel):
             raise InputError(
                 f"{name} is longer than {max_seconds / 60:g} minutes: cut it into shorter pieces."
             )
-        n_broken += np.count_nonzero(~np.isfinite(mono))
+        n_broken += int(np.count_nonzero(~np.isfinite(mono)))
         lowest, highest = min(lowest, mono.min()), max(highest, mono.max())
         levels.add(np.column_stack([block, mono]))
         yield mono

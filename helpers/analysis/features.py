@@ -333,7 +333,9 @@ def _partials(audio, sample_rate):
     size = min(len(audio), 2 ** math.ceil(math.log2(WINDOW_SECONDS * sample_rate)))
     window = scipy.signal.get_window("hann", size)
     starts = np.linspace(0, len(audio) - size, N_WINDOWS).astype(int)
-    power = sum(np.abs(np.fft.rfft(window * audio[start : start + size])) ** 2 for start in starts)
+    power = np.zeros(size // 2 + 1)
+    for start in starts:
+        power += np.abs(np.fft.rfft(window * audio[start : start + size])) ** 2
     level_db = librosa.power_to_db(power, ref=np.max)
     peaks, _ = scipy.signal.find_peaks(level_db, height=PARTIALS_DB, prominence=-PARTIALS_DB / 2)
     in_peaks = sum(power[peaks + k].sum() for k in (-1, 0, 1))

@@ -201,8 +201,8 @@ def _polyphony(audio, features, sample_rate):
     n_fft = 2 ** round(np.log2(WINDOW_S * sample_rate))
     starts = frames * hop - n_fft // 2
     starts = starts[(starts >= 0) & (starts + n_fft <= len(audio))]
-    others_db = [_others_db(audio[start : start + n_fft], sample_rate) for start in starts]
-    others_db = np.array([db for db in others_db if db is not None])
+    found = [_others_db(audio[start : start + n_fft], sample_rate) for start in starts]
+    others_db = np.array([db for db in found if db is not None])
     return float(np.mean(others_db > SECOND_NOTE_DB)) if len(others_db) else np.nan
 
 
