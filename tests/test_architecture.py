@@ -39,20 +39,6 @@ TOP = {
     "tensorflow_import": set(),
 }
 STANDARD_LIBRARY_ONLY = {"__init__", "command_line", "config", "errors", "files", "install"}
-WITHOUT_HINTS_YET = {
-    "instruments.google_checkpoint",
-    "instruments.google_pickle",
-    "synthesis.encoders",
-    "synthesis.gru",
-    "synthesis.losses",
-    "synthesis.networks",
-    "synthesis.synths",
-    "synthesis.wavernn",
-    "training.checkpoints",
-    "training.recipe",
-    "training.steps",
-    "training.tensorboard",
-}
 MODULES = {
     ".".join(path.relative_to(HELPERS).with_suffix("").parts): path
     for path in sorted(HELPERS.rglob("*.py"))
@@ -133,7 +119,7 @@ def without_hints(tree):
 @pytest.mark.parametrize("name", MODULES)
 def test_public_functions_have_type_hints(name):
     lacking = list(without_hints(ast.parse(MODULES[name].read_text(encoding="utf-8"))))
-    assert not lacking or name in WITHOUT_HINTS_YET, lacking
+    assert not lacking
 
 
 def test_there_are_no_circles():

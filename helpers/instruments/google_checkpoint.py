@@ -29,7 +29,7 @@ SLOT = "/.OPTIMIZER_SLOT/"
 class Checkpoint:
     """A checkpoint of one data file, opened."""
 
-    def __init__(self, index: Path, name: str):
+    def __init__(self, index: Path, name: str) -> None:
         """Reads the index.
 
         Args:

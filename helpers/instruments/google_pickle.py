@@ -36,7 +36,7 @@ class StandIn:
     arguments: tuple = ()
     state: Any = None
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
 
     def __setstate__(self, state):

@@ -3,6 +3,8 @@
 Registered with gin.
 """
 
+from typing import Any
+
 import gin
 
 from helpers.synthesis.ddsp_import import ddsp
@@ -73,7 +75,14 @@ class FramewiseMfccEncoder(ddsp.training.nn.DictLayer):
     encoder removes only the first coefficient, the level, which loudness has already.
     """
 
-    def __init__(self, rnn_channels=512, z_dims=16, hop_size=64, sample_rate=16000, **kwargs):
+    def __init__(
+        self,
+        rnn_channels: int = 512,
+        z_dims: int = 16,
+        hop_size: int = 64,
+        sample_rate: int = 16000,
+        **kwargs: Any,
+    ) -> None:
         # The inner layers cast their inputs; in half precision the spectrum would be noise.
         super().__init__(autocast=False, **kwargs)
         self.z_dims = z_dims
@@ -83,7 +92,7 @@ class FramewiseMfccEncoder(ddsp.training.nn.DictLayer):
         self.dense_out = layers.Dense(z_dims)
 
     # ddsp reads the names of what a layer takes and returns from its signature.
-    def call(self, audio, f0_scaled) -> ["z"]:  # type: ignore  # noqa: F821
+    def call(self, audio: tf.Tensor, f0_scaled: tf.Tensor) -> ["z"]:  # type: ignore  # noqa: F821
         """[batch, n_samples] to z [batch, n_frames, z_dims], of as many frames as f0 has."""
         coefficients = mfccs(audio, self.hop_size, self.sample_rate)[:, : f0_scaled.shape[1]]
         return self.dense_out(self.rnn(coefficients[:, :, 1:] / MFCC_SCALE))

@@ -1,5 +1,7 @@
 """Keras' GRU, faster on a CPU. See Cho et al. 2014, in the variant that cuDNN computes."""
 
+from typing import Any
+
 from helpers.synthesis.xla import compiled
 from helpers.tensorflow_import import tf
 
@@ -14,7 +16,13 @@ class Gru(tf.keras.layers.GRU):
     own does, with `initial_state`.
     """
 
-    def call(self, inputs, training=None, initial_state=None, **kwargs):
+    def call(
+        self,
+        inputs: tf.Tensor,
+        training: bool | None = None,
+        initial_state: tf.Tensor | None = None,
+        **kwargs: Any,
+    ) -> tf.Tensor:
         """States [batch, n_frames, units] of inputs [batch, n_frames, channels]."""
         if tf.config.list_physical_devices("GPU"):
             return super().call(inputs, training=training, initial_state=initial_state, **kwargs)
@@ -38,7 +46,7 @@ class Gru(tf.keras.layers.GRU):
 
 
 @tf.custom_gradient
-def recur(frames, kernel, bias, start):
+def recur(frames: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     """States of a GRU.
 
     Args:
@@ -65,7 +73,7 @@ def _states(frames, kernel, bias, start):
     return tf.scan(step, frames, start)
 
 
-def gates_of(frames, recurrent):
+def gates_of(frames: tf.Tensor, recurrent: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """Update, reset, candidate, and the last state's part of the candidate, all [..., units]."""
     to_update, to_reset, to_candidate = tf.split(recurrent, 3, axis=-1)
     update, reset, candidate = tf.split(frames, 3, axis=-1)

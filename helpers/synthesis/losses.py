@@ -1,6 +1,7 @@
 """ddsp's multi-scale spectral loss (Engel et al., ICLR 2020), faster and for any sample rate."""
 
 import functools
+from collections.abc import Sequence
 
 import gin
 import librosa
@@ -29,14 +30,14 @@ class FusedSpectralLoss(ddsp.losses.Loss):
 
     def __init__(
         self,
-        fft_sizes=(2048, 1024, 512, 256, 128, 64),
-        loss_type="L1",
-        mag_weight=1.0,
-        logmag_weight=0.0,
-        loudness_weight=0.0,
-        sample_rate=16000,
-        name="spectral_loss",
-    ):
+        fft_sizes: Sequence[int] = (2048, 1024, 512, 256, 128, 64),
+        loss_type: str = "L1",
+        mag_weight: float = 1.0,
+        logmag_weight: float = 0.0,
+        loudness_weight: float = 0.0,
+        sample_rate: int = 16000,
+        name: str = "spectral_loss",
+    ) -> None:
         super().__init__(name=name)
         self.fft_sizes = fft_sizes
         self.loss_type = loss_type
@@ -51,7 +52,7 @@ class FusedSpectralLoss(ddsp.losses.Loss):
             size: compiled(functools.partial(self._differentiate)) for size in fft_sizes
         }
 
-    def call(self, target_audio, audio):
+    def call(self, target_audio: tf.Tensor, audio: tf.Tensor) -> tf.Tensor:
         """Loss of audio [batch, n_samples] against a target of the same shape."""
         return sum(self._at_scale(target_audio, audio, size) for size in self.fft_sizes)
 
@@ -91,7 +92,7 @@ class FusedSpectralLoss(ddsp.losses.Loss):
         return ddsp.losses.mean_difference(target, value, self.loss_type)
 
 
-def spectra(audio, size):
+def spectra(audio: tf.Tensor, size: int) -> tf.Tensor:
     """Spectra of frames under Hann windows that overlap by three quarters.
 
     Args:

@@ -3,6 +3,9 @@
 Shapes: all are [batch, n_frames, channels]. All are registered with gin.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import gin
 
 from helpers.synthesis.ddsp_import import ddsp
@@ -11,6 +14,9 @@ from helpers.synthesis.xla import compiled
 from helpers.tensorflow_import import tf
 
 layers = tf.keras.layers
+
+# What decoders give to the synthesizers, and how many channels of each.
+SPLITS = (("amps", 1), ("harmonic_distribution", 60), ("noise_magnitudes", 65))
 
 
 @gin.register
@@ -21,13 +27,13 @@ class ScaleFeatures(ddsp.training.nn.DictLayer):
     ddsp does, which would undo every edit of the loudness.
     """
 
-    def __init__(self, loudness_range_db=80.0, **kwargs):
+    def __init__(self, loudness_range_db: float = 80.0, **kwargs: Any) -> None:
         """Takes the range of loudness in dB that becomes 0 to 1: 80, or 120 before ddsp 2.0."""
         super().__init__(**kwargs)
         self.loudness_range_db = loudness_range_db
 
     # ddsp reads the names of what a layer takes and returns from its signature.
-    def call(self, loudness_db, f0_hz) -> ["f0_hz", "f0_scaled", "ld_scaled"]:  # type: ignore  # noqa: F821
+    def call(self, loudness_db: tf.Tensor, f0_hz: tf.Tensor) -> ["f0_hz", "f0_scaled", "ld_scaled"]:  # type: ignore  # noqa: F821
         """Scales both curves and gives them a channel: [batch, n_frames] to [..., 1]."""
         f0_hz = ddsp.training.preprocessing.at_least_3d(f0_hz)
         loudness_db = ddsp.training.preprocessing.at_least_3d(loudness_db)
@@ -41,7 +47,7 @@ class LayerNorm(tf.keras.layers.LayerNormalization):
     Keras calls a kernel for batch normalization, which takes several times as long on a CPU.
     """
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Normalizes [..., channels]."""
         normalize = _normalize_and_back if training else _normalize
         return normalize(inputs, self.gamma, self.beta, tf.constant(self.epsilon))
@@ -78,7 +84,7 @@ _compiled_normalize = compiled(_normalize)
 class Stack(tf.keras.Sequential):
     """ddsp's `FcStack`: several times a dense layer, normalization and leaky ReLU."""
 
-    def __init__(self, channels, n_layers):
+    def __init__(self, channels: int, n_layers: int) -> None:
         super().__init__([self._layer(channels) for _ in range(n_layers)])
 
     @staticmethod
@@ -93,13 +99,13 @@ class GruDecoder(ddsp.training.decoders.RnnFcDecoder):
 
     def __init__(
         self,
-        rnn_channels=512,
-        ch=512,
-        layers_per_stack=3,
-        input_keys=("ld_scaled", "f0_scaled"),
-        output_splits=(("amps", 1), ("harmonic_distribution", 60), ("noise_magnitudes", 65)),
-        **kwargs,
-    ):
+        rnn_channels: int = 512,
+        ch: int = 512,
+        layers_per_stack: int = 3,
+        input_keys: Sequence[str] = ("ld_scaled", "f0_scaled"),
+        output_splits: Sequence[tuple[str, int]] = SPLITS,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             rnn_channels, "gru", ch, layers_per_stack, False, input_keys, output_splits, **kwargs
         )
@@ -110,11 +116,13 @@ class GruDecoder(ddsp.training.decoders.RnnFcDecoder):
         self.out_stack = Stack(ch, layers_per_stack)
         self.dense_out = layers.Dense(sum(n_channels for _, n_channels in output_splits))
 
-    def start(self):
+    def start(self) -> tf.Tensor:
         """The state before the first frame, for `step`."""
         return tf.zeros([1, self.rnn.rnn.units], self.compute_dtype)
 
-    def step(self, features, state):
+    def step(
+        self, features: dict[str, tf.Tensor], state: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Decodes frames that follow those which left a state; returns controls and new state."""
         inputs = [
             stack(features[key])
@@ -136,13 +144,13 @@ class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
 
     def __init__(
         self,
-        channels=128,
-        kernel_size=3,
-        dilations=(1, 2, 4, 8, 16, 1, 2, 4, 8, 16),
-        input_keys=("ld_scaled", "f0_scaled"),
-        output_splits=(("amps", 1), ("harmonic_distribution", 60), ("noise_magnitudes", 65)),
-        **kwargs,
-    ):
+        channels: int = 128,
+        kernel_size: int = 3,
+        dilations: Sequence[int] = (1, 2, 4, 8, 16, 1, 2, 4, 8, 16),
+        input_keys: Sequence[str] = ("ld_scaled", "f0_scaled"),
+        output_splits: Sequence[tuple[str, int]] = SPLITS,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(input_keys=input_keys, output_splits=output_splits, **kwargs)
         self.input_stack = Stack(channels, 2)
         self.norms = [LayerNorm() for _ in dilations]
@@ -152,7 +160,7 @@ class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
         ]
         self.output_stack = Stack(channels, 2)
 
-    def compute_output(self, *inputs):
+    def compute_output(self, *inputs: tf.Tensor) -> tf.Tensor:
         """Inputs of shape [batch, n_frames, channels] each to [batch, n_frames, channels]."""
         # Keras casts only the first of several inputs to the precision of the layer.
         inputs = tf.concat([tf.cast(x, self.compute_dtype) for x in inputs], axis=-1)
@@ -161,14 +169,16 @@ class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
             x = x + tf.nn.leaky_relu(normalize(convolve(x)))
         return self.output_stack(tf.concat([x, inputs], axis=-1))
 
-    def start(self):
+    def start(self) -> list[tf.Tensor]:
         """The state before the first frame, for `step`: past inputs of the convolutions, zeros."""
         return [
             tf.zeros([1, self._reach(convolve), convolve.filters], self.compute_dtype)
             for convolve in self.convolutions
         ]
 
-    def step(self, features, state):
+    def step(
+        self, features: dict[str, tf.Tensor], state: list[tf.Tensor]
+    ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
         """Decodes frames that follow those which left a state; returns controls and new state."""
         inputs = tf.concat(
             [tf.cast(features[key], self.compute_dtype) for key in self.input_keys], axis=-1

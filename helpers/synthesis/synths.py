@@ -20,7 +20,9 @@ ROWS_AT_ONCE = 1024  # frames; a block of them is what is compiled, whatever the
 SINE = (6.28318528, -41.34168058, 81.60247561, -76.58117502, 39.75994316)
 
 
-def accumulate_phase(f0_hz, hop_size, sample_rate):
+def accumulate_phase(
+    f0_hz: tf.Tensor, hop_size: int, sample_rate: int
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Phase of a sinusoid whose frequency moves linearly from frame to frame.
 
     Accumulated once, in float64 and wrapped, so that it does not drift: in float32, as ddsp
@@ -44,7 +46,13 @@ def accumulate_phase(f0_hz, hop_size, sample_rate):
     return tf.cast(tf.math.floormod(before + within, 1.0), tf.float32), frequency_hz
 
 
-def harmonic_synthesis(f0_hz, amplitudes, harmonic_distribution, hop_size, sample_rate):
+def harmonic_synthesis(
+    f0_hz: tf.Tensor,
+    amplitudes: tf.Tensor,
+    harmonic_distribution: tf.Tensor,
+    hop_size: int,
+    sample_rate: int,
+) -> tf.Tensor:
     """Sums harmonics with frame-wise amplitudes, as `ddsp.core.harmonic_synthesis` does.
 
     ddsp draws an envelope for every harmonic and sample, each a tensor of its own in memory. Here
@@ -98,7 +106,9 @@ def _sum_harmonics(cycles, audible_up_to, start, end):
 
 
 @compiled
-def sum_harmonics(cycles, audible_up_to, start, end):
+def sum_harmonics(
+    cycles: tf.Tensor, audible_up_to: tf.Tensor, start: tf.Tensor, end: tf.Tensor
+) -> tf.Tensor:
     """Audio [n_rows, hop_size] of independent frames.
 
     Args:
@@ -162,11 +172,15 @@ def _sine(cycles):
 class FramewiseHarmonic(ddsp.synths.Harmonic):
     """ddsp's harmonic synthesizer by frame-wise matrix products, for any number of frames."""
 
-    def __init__(self, hop_size=64, sample_rate=16000, name="harmonic"):
+    def __init__(
+        self, hop_size: int = 64, sample_rate: int = 16000, name: str = "harmonic"
+    ) -> None:
         super().__init__(sample_rate=sample_rate, name=name)
         self.hop_size = hop_size
 
-    def get_signal(self, amplitudes, harmonic_distribution, f0_hz):
+    def get_signal(
+        self, amplitudes: tf.Tensor, harmonic_distribution: tf.Tensor, f0_hz: tf.Tensor
+    ) -> tf.Tensor:
         """Audio of shape [batch, n_frames * hop_size] from valid controls."""
         return harmonic_synthesis(
             f0_hz, amplitudes, harmonic_distribution, self.hop_size, self.sample_rate
@@ -177,11 +191,13 @@ class FramewiseHarmonic(ddsp.synths.Harmonic):
 class FramewiseNoise(ddsp.synths.FilteredNoise):
     """ddsp's filtered noise, for any number of frames."""
 
-    def __init__(self, hop_size=64, initial_bias=-5.0, name="filtered_noise"):
+    def __init__(
+        self, hop_size: int = 64, initial_bias: float = -5.0, name: str = "filtered_noise"
+    ) -> None:
         super().__init__(window_size=0, initial_bias=initial_bias, name=name)
         self.hop_size = hop_size
 
-    def get_signal(self, magnitudes):
+    def get_signal(self, magnitudes: tf.Tensor) -> tf.Tensor:
         """Audio of shape [batch, n_frames * hop_size] from magnitudes of the filter bands."""
         batch_size, n_frames = magnitudes.shape[:2]
         # Training sets the state of the global generator for each step.
@@ -194,15 +210,15 @@ class FramewiseNoise(ddsp.synths.FilteredNoise):
 class PlainReverb(ddsp.effects.Reverb):
     """ddsp's trainable reverb, computed by one pair of FFTs, for clips of any length."""
 
-    def __init__(self, reverb_length=48000, name="reverb"):
+    def __init__(self, reverb_length: int = 48000, name: str = "reverb") -> None:
         super().__init__(trainable=True, reverb_length=reverb_length, name=name)
 
-    def get_controls(self, audio):
+    def get_controls(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
         """The dry audio [batch, n_samples], and the echoes, of the whole batch, [n_taps]."""
         # The first tap is zero: the dry sound is added separately.
         return {"audio": audio, "ir": tf.concat([[0.0], self._ir[1:]], axis=0)}
 
-    def get_signal(self, audio, ir):
+    def get_signal(self, audio: tf.Tensor, ir: tf.Tensor) -> tf.Tensor:
         """Audio [batch, n_samples] with its echoes, from controls."""
         n_samples = audio.shape[1]
         n_fft = [scipy.fft.next_fast_len(n_samples + ir.shape[0] - 1, real=True)]
@@ -220,12 +236,12 @@ class DecayingReverb(PlainReverb):
 
     SCALE = 0.1  # of the echoes to the direct sound: Adam moves all variables by equal steps
 
-    def __init__(self, reverb_length=16000, name="reverb"):
+    def __init__(self, reverb_length: int = 16000, name: str = "reverb") -> None:
         super().__init__(reverb_length=reverb_length, name=name)
         decay_db = np.linspace(0.0, -60.0, reverb_length, dtype=np.float32)
         self._envelope = self.SCALE * 10.0 ** (decay_db / 20.0)
 
-    def get_controls(self, audio):
+    def get_controls(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
         """The dry audio [batch, n_samples], and the echoes, of the whole batch, [n_taps]."""
         controls = super().get_controls(audio)
         return {**controls, "ir": controls["ir"] * self._envelope}

@@ -5,6 +5,8 @@ Synthesis", ISMIR 2019. DDSP computes a sound from curves; WaveRNN predicts each
 samples before it. Registered with gin.
 """
 
+from typing import Any
+
 import gin
 import numpy as np
 
@@ -20,14 +22,14 @@ SILENCE = N_CLASSES // 2
 FRAMES_AT_ONCE = 25  # of a clip that is sampled; a block of them is what is compiled
 
 
-def to_classes(audio):
+def to_classes(audio: tf.Tensor) -> tf.Tensor:
     """Quantizes samples in [-1, 1] to the 256 classes of 8-bit mu-law."""
     audio = tf.clip_by_value(audio, -1.0, 1.0)
     companded = tf.sign(audio) * tf.math.log1p((N_CLASSES - 1) * tf.abs(audio)) / np.log(N_CLASSES)
     return tf.cast(tf.floor((companded + 1.0) / 2.0 * (N_CLASSES - 1) + 0.5), tf.int32)
 
 
-def from_classes(classes):
+def from_classes(classes: tf.Tensor) -> tf.Tensor:
     """The sample in the middle of each class, in [-1, 1]."""
     companded = _companded(classes)
     return tf.sign(companded) * (N_CLASSES ** tf.abs(companded) - 1.0) / (N_CLASSES - 1)
@@ -51,15 +53,15 @@ class WaveRnn(ddsp.training.models.Autoencoder):
 
     def __init__(
         self,
-        preprocessor=None,
-        encoder=None,
-        decoder=None,
-        rnn_channels=256,
-        hop_size=128,
-        window_frames=8,
-        windows=8,
-        **kwargs,
-    ):
+        preprocessor: tf.keras.layers.Layer | None = None,
+        encoder: tf.keras.layers.Layer | None = None,
+        decoder: tf.keras.layers.Layer | None = None,
+        rnn_channels: int = 256,
+        hop_size: int = 128,
+        window_frames: int = 8,
+        windows: int = 8,
+        **kwargs: Any,
+    ) -> None:
         """Takes the parts, the GRU's size, and the length and the number of windows in a clip."""
         super().__init__(preprocessor, encoder, decoder, **kwargs)
         self.hop_size = hop_size
@@ -78,7 +80,7 @@ class WaveRnn(ddsp.training.models.Autoencoder):
             layer.build([None, rnn_channels])
         self._sample = compiled(self._sample_frames)
 
-    def call(self, features, training=True):
+    def call(self, features: dict[str, tf.Tensor], training: bool = True) -> dict[str, tf.Tensor]:
         """Trains on windows of `features["audio"]`, or plays the curves of `features`.
 
         Returns:
@@ -99,7 +101,7 @@ class WaveRnn(ddsp.training.models.Autoencoder):
         )
         return {"audio_synth": tf.transpose(from_classes(tf.argmax(odds, axis=-1)))}
 
-    def decode(self, features, training=False):
+    def decode(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Draws sample after sample. Returns audio [batch, n_frames * hop_size]."""
         gates = tf.transpose(self._gates(features, training), [1, 0, 2])
         n_frames, batch_size, _ = gates.shape

@@ -17,7 +17,7 @@ STATE, HISTORY = "state", "history.json"
 class Checkpoints:
     """The checkpoints in a folder, each a folder `step-<step>` of variables and a history."""
 
-    def __init__(self, folder: str | Path, **state: tf.Variable | tf.Module):
+    def __init__(self, folder: str | Path, **state: tf.Variable | tf.Module) -> None:
         """Takes the folder, and by any names the TensorFlow objects that hold the variables."""
         self.folder = Path(folder)
         self._state = tf.train.Checkpoint(**state)

@@ -121,7 +121,7 @@ class Training:
       history: Empty before `train`.
     """
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, recipe: Recipe) -> None:
         """Builds or loads the instrument.
 
         Raises:

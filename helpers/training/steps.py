@@ -91,7 +91,7 @@ class Steps:
         learning_rate: float,
         seed: int,
         n_losses: int,
-    ):
+    ) -> None:
         """Takes a network built in the strategy's scope, and how many last losses to keep."""
         self._network, self._strategy, self._seed = network, strategy, seed
         with strategy.scope():
@@ -131,7 +131,7 @@ class Steps:
         steps = np.arange(max(first, self.done - n_kept, 0), self.done)
         return self._losses.numpy()[steps % n_kept]
 
-    def spread(self, batch: Mapping[str, np.ndarray]):
+    def spread(self, batch: Mapping[str, np.ndarray]) -> dict[str, tf.Tensor]:
         """A batch's arrays, split over the devices."""
         n_devices = self._strategy.num_replicas_in_sync
 

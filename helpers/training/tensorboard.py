@@ -18,7 +18,7 @@ Event, Summary, SessionLog = tf.compat.v1.Event, tf.compat.v1.Summary, tf.compat
 class Logs:
     """An event file in a folder, beside those of earlier runs of the same training."""
 
-    def __init__(self, folder: str | Path, next_step: int):
+    def __init__(self, folder: str | Path, next_step: int) -> None:
         """Starts the file; TensorBoard forgets what earlier ones say from `next_step` on."""
         self._folder = Path(folder)
         with self._explained():
