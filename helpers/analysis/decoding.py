@@ -11,6 +11,7 @@ import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -21,6 +22,10 @@ from helpers.files import explaining
 # FFmpeg gets an open file, so that a name such as "10:30.wav" is not taken for a protocol, and may
 # open nothing else: a playlist that is named .wav would play other files.
 ALONE = {"protocol_whitelist": "none"}
+# Tags need not be UTF-8. PyAV reads them all since version 19, and before it when told to.
+TAGS: dict[str, Any] = (
+    {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+)
 # Formats whose header states how long the sound is. Of others FFmpeg estimates it.
 STATING = {"aiff", "au", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3"}
 LEAST_MISSING_S = 0.5  # of the stated duration, from which on something is missing
@@ -45,7 +50,7 @@ def opened(path: Path) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
             file = stack.enter_context(_open_file(path))
             stated = _Stated(file)
             try:
-                source = av.open(_Source(file), options=ALONE, metadata_errors="replace")
+                source = av.open(_Source(file), options=ALONE, **TAGS)
                 container = stack.enter_context(source)
                 stream = container.streams.audio[0]
                 rate = stream.rate
