@@ -139,23 +139,24 @@ class TransferPanel(ipywidgets.VBox):
             self._soon()
 
     def _do_next(self):
+        # Counted first: the kernel may take in a change, which sets it back, during the stage.
+        stage, self._due = self._stages[self._due], self._due + 1
         try:
             with explaining("This cannot be played"):
-                self._stages[self._due]()
+                stage()
         except InputError as error:
-            self._fail(str(error))
+            self._fail(stage, str(error))
         except Exception as error:  # a fault of the program, which the event loop would hide
-            self._fail(f"The program failed: {type(error).__name__}: {error}.")
+            self._fail(stage, f"The program failed: {type(error).__name__}: {error}.")
             raise
-        else:
-            self._due += 1
 
-    def _fail(self, sentence):
+    def _fail(self, stage, sentence):
         """Shows why there is no result, and none of what was before."""
+        self._due = min(self._due, self._stages.index(stage))
         self._problem = sentence
         self._summary.value = f"<b>{html.escape(sentence)}</b>"
         self._played.value = self._pictures[1].value = self._pictures[2].value = b""
-        if self._stages[self._due] == self._load:
+        if stage == self._load:
             self._recorded.value = self._pictures[0].value = b""
 
     def _load(self):

@@ -269,3 +269,24 @@ def test_the_sound_comes_before_the_pictures(panel, monkeypatch):
         picture.observe(lambda _: order.append("picture"), "value")
     panel.controls["octaves"].value = 1
     assert order == ["sound", "picture", "picture"]
+
+
+def test_a_change_that_comes_while_a_picture_is_drawn_is_played(panel, monkeypatch):
+    """The kernel may take in a message of the page in the middle of anything."""
+    draw = transfer_panel.plots.spectrogram
+
+    def draw_and_move(*arguments, **options):
+        monkeypatch.setattr(transfer_panel.plots, "spectrogram", draw)
+        panel.controls["octaves"].value = 1
+        return draw(*arguments, **options)
+
+    async def move():
+        monkeypatch.setattr(transfer_panel.plots, "spectrogram", draw_and_move)
+        panel.controls["loudness_db"].value = 3
+        for _ in range(200):
+            await asyncio.sleep(0.02)
+            if panel.session.settings.octaves == 1:
+                return
+
+    asyncio.run(move())
+    assert panel.session.settings == panel.settings
