@@ -4,8 +4,6 @@ import errno
 import functools
 import json
 import os
-import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -17,9 +15,10 @@ from helpers import config
 from helpers.analysis import audio as sound
 from helpers.analysis import features
 from helpers.errors import InputError
-from helpers.files import explaining, free_name, numbered
+from helpers.files import explaining, free_name
 from helpers.instruments import bundles
 from helpers.instruments.instrument import Instrument
+from helpers.transfer import result_paths
 from helpers.transfer.adjustment import Adjusted, NoNotesError, adjust
 from helpers.transfer.render import Player
 from helpers.transfer.settings import Settings
@@ -265,11 +264,13 @@ class Session:
         """
         recording = self.recording
         rooms = [self._room] if isinstance(self._room, (str, Path)) else []
-        _check_target(target, [*([recording.path] if recording.path else []), *rooms], overwrite)
+        result_paths.check_target(
+            target, [*([recording.path] if recording.path else []), *rooms], overwrite
+        )
         played = self.render(keep_rate=keep_rate, keep_loudness=keep_loudness)
         rate = recording.original_rate if keep_rate else self.instrument.sample_rate
         tags = {
-            "title": _readable(recording.path.stem if recording.path else "recording"),
+            "title": result_paths.readable(recording.path.stem if recording.path else "recording"),
             "comment": self._in_words(keep_rate, keep_loudness),
             "software": f"{config.REPOSITORY_URL.rsplit('/')[-1]} {config.VERSION}",
         }
@@ -388,12 +389,14 @@ class Session:
         made = self.settings.changed()
         if self._room is not None:
             made["room"] = (
-                _readable(Path(self._room).name) if isinstance(self._room, (str, Path)) else "given"
+                result_paths.readable(Path(self._room).name)
+                if isinstance(self._room, (str, Path))
+                else "given"
             )
         made |= {"keep_rate": True} if keep_rate else {}
         made |= {"keep_loudness": True} if keep_loudness else {}
         instruments = " and ".join(bundles.credit_line(one.card) for one in self.player.instruments)
-        return _readable(f"Played on {instruments}; settings: {json.dumps(made)}")
+        return result_paths.readable(f"Played on {instruments}; settings: {json.dumps(made)}")
 
 
 def transfer_audio(
@@ -463,8 +466,8 @@ def transfer_file(
       InputError: As `transfer_audio`; the source cannot be read, or the target exists or cannot be
         written.
     """
-    _check_names(source, target)
-    _check_target(target, [source], overwrite)
+    result_paths.check_names(source, target)
+    result_paths.check_target(target, [source], overwrite)
     session = Session(instrument, settings, second=second, room=room)
     session.open(source)
     return session.write(
@@ -500,11 +503,11 @@ def transfer_folder(
         room cannot be used, or the disk is full.
       KeyboardInterrupt: With a message that says how far it came.
     """
-    _check_names(source, target)
+    result_paths.check_names(source, target)
     source, target = Path(source), Path(target)
     sound.check_ending(f"result{ending}")
-    targets = _targets(sound.find(source), source, target, ending)
-    if any(_is_in(result, source) for result in [target, *targets.values()]):
+    targets = result_paths.targets_of(sound.find(source), source, target, ending)
+    if any(result_paths.is_in(result, source) for result in [target, *targets.values()]):
         raise InputError(
             f"The results would lie among the recordings in {source}: choose another folder for "
             "them."
@@ -586,11 +589,6 @@ def _level(audio, sample_rate, mask, frame_rate):
     return np.sqrt(energy / max(1, n_samples))
 
 
-def _readable(text):
-    """A text that UTF-8 can hold: bytes of a file's name that are not UTF-8 become "�"."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def _progress(batch, paths):
     """How far a batch came, in a sentence."""
     n_left = len(paths) - len(batch.played) - len(batch.passed_over)
@@ -598,62 +596,3 @@ def _progress(batch, paths):
         f"{len(batch.played)} of {len(paths)} recordings are played, {n_left} are left: run the "
         "same again for those."
     )
-
-
-# Paths
-
-
-def _check_names(source, target):
-    for what, path in (("recording", source), ("result", target)):
-        if not os.fspath(path):
-            raise InputError(f"The name of the {what} is empty: give the path of a file or folder.")
-
-
-def _check_target(target, sources, overwrite):
-    """Refuses a result that is in no format, is there already, or would replace a source."""
-    sound.check_ending(target)
-    if not os.path.lexists(target):
-        return
-    if any(os.path.exists(path) and _is_same(target, path) for path in sources):
-        raise InputError(f"{target} is the recording itself: choose another name for the result.")
-    if not overwrite:
-        raise InputError(
-            f"{target} is there already: choose another name, or replace it (overwrite=True, on "
-            "the command line --overwrite)."
-        )
-
-
-def _is_same(path, other):
-    return os.path.exists(path) and os.path.samefile(path, other)
-
-
-def _is_in(path, folder):
-    """Whether a path, which need not exist, is a folder or lies in it, links followed."""
-    path = Path(path).resolve()
-    return any(_is_same(place, folder) for place in (path, *path.parents))
-
-
-def _targets(sources, folder, target, ending):
-    """Where results go, by source: the same names, with both endings where two are alike.
-
-    Names that differ in case alone are alike: not every file system tells them apart.
-    """
-    long = {path: path.with_name(path.name + ending) for path in sources}
-    names = {path: path.with_suffix(ending) for path in sources}
-    while True:
-        times = Counter(map(_folded, names.values()))
-        alike = [path for path in sources if times[_folded(names[path])] > 1]
-        if all(names[path] == long[path] for path in alike):
-            break
-        names |= {path: long[path] for path in alike}
-    used = {folded for folded, n in times.items() if n == 1}
-    for path in alike:
-        free = (name for name in numbered(names[path]) if _folded(name) not in used)
-        names[path] = next(free)
-        used.add(_folded(names[path]))
-    return {path: target / name.relative_to(folder) for path, name in names.items()}
-
-
-def _folded(path):
-    """A name as a file system without cases compares it."""
-    return unicodedata.normalize("NFC", str(path)).casefold()
