@@ -73,8 +73,8 @@ def interpolate(kind: str, first: Conditioning, second: Conditioning) -> Conditi
 
 def play(instrument: Instrument, features: Features, z: np.ndarray | None) -> np.ndarray:
     """Plays a conditioning, as from `interpolate`. Shape [n_frames * hop_size]."""
-    curves = [pitch.fill_unvoiced(features.f0_hz), features.loudness_db]
-    return instrument.play(*curves, *([] if z is None else [z]))
+    inputs = [pitch.fill_unvoiced(features.f0_hz), features.loudness_db]
+    return instrument.play(*inputs, *([] if z is None else [z]))
 
 
 def evaluate_pairs(

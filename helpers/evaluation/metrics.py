@@ -62,12 +62,12 @@ def resynthesize(
       this took. The first of one length takes longer, as something is compiled.
     """
     rows = zip(examples["audio"], examples["f0_hz"], examples["loudness_db"], strict=True)
-    for i, (audio, *curves) in enumerate(rows):
+    for i, (audio, *conditioning) in enumerate(rows):
         seed_noise(i, len(audio))
         if instrument.z_dims:
-            curves.append(instrument.encode(audio))
+            conditioning.append(instrument.encode(audio))
         started = time.perf_counter()
-        played = instrument.play(*curves)[: len(audio)]
+        played = instrument.play(*conditioning)[: len(audio)]
         yield audio, played, time.perf_counter() - started
 
 

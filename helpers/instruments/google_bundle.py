@@ -42,7 +42,7 @@ MODEL = {
     "F0LoudnessPreprocessor.time_steps": ANY,
     "F0LoudnessPreprocessor.frame_rate": ANY,
     "F0LoudnessPreprocessor.sample_rate": ANY,
-    "F0LoudnessPreprocessor.compute_loudness": ANY,  # here curves are played as they are
+    "F0LoudnessPreprocessor.compute_loudness": ANY,  # here features are played as they are
     "RnnFcDecoder.rnn_channels": ANY,
     "RnnFcDecoder.rnn_type": "gru",
     "RnnFcDecoder.ch": ANY,

@@ -1,4 +1,4 @@
-"""Instruments: networks that play curves of f0 and loudness, built from a gin configuration.
+"""Instruments: networks that play features of f0 and loudness, built from a gin configuration.
 
 Beside `gin_settings`, which reads configurations and calls nothing, this is the only module that
 uses gin.
@@ -27,7 +27,7 @@ BLOCK_FRAMES = 250  # that are encoded at once
 
 @dataclass
 class Instrument:
-    """A model that plays curves of f0, loudness and, where it has an encoder, z.
+    """A model that plays features of f0, loudness and, where it has an encoder, z.
 
     Attributes:
       network: ddsp's Autoencoder, built.
@@ -47,7 +47,7 @@ class Instrument:
 
     @property
     def frame_rate(self) -> int:
-        """Frames a second of the curves that it plays."""
+        """Frames a second of the features that it plays."""
         return self.sample_rate // self.hop_size
 
     @property
@@ -63,7 +63,7 @@ class Instrument:
     def play(
         self, f0_hz: np.ndarray, loudness_db: np.ndarray, z: np.ndarray | None = None
     ) -> np.ndarray:
-        """Plays curves; each call draws its noise anew.
+        """Plays features; each call draws its noise anew.
 
         Args:
           f0_hz: Fundamental frequency, without NaN. Shape [n_frames].
@@ -77,11 +77,11 @@ class Instrument:
           InputError: z is missing, of another shape, or given to an instrument without it.
         """
         self.check_z(z, len(f0_hz))
-        curves = {"f0_hz": _batch(f0_hz), "loudness_db": _batch(loudness_db)}
-        curves |= self.network.preprocessor(curves, training=False)
+        features = {"f0_hz": _batch(f0_hz), "loudness_db": _batch(loudness_db)}
+        features |= self.network.preprocessor(features, training=False)
         if z is not None:
-            curves["z"] = _batch(z)
-        return self.network.decode(curves, training=False).numpy()[0]
+            features["z"] = _batch(z)
+        return self.network.decode(features, training=False).numpy()[0]
 
     def encode(self, audio: np.ndarray) -> np.ndarray:
         """Encodes what a recording has beside f0 and loudness, such as its vowels.
@@ -147,7 +147,7 @@ class Instrument:
         z: np.ndarray | None = None,
         state: Any = None,
     ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], Any]:
-        """Decodes curves to the controls of the synthesizers, one block of frames after another.
+        """Decodes features to the controls of the synthesizers, one block of frames after another.
 
         It is compiled anew for each number of frames.
 
@@ -191,13 +191,13 @@ class Instrument:
         return compiled(functools.partial(self._controls))
 
     def _controls(self, f0_hz, loudness_db, z, state):
-        curves = self.network.preprocessor({"f0_hz": f0_hz, "loudness_db": loudness_db})
+        features = self.network.preprocessor({"f0_hz": f0_hz, "loudness_db": loudness_db})
         if z is not None:
-            curves["z"] = z
-        raw, state = self.network.decoder.step(curves, state)
+            features["z"] = z
+        raw, state = self.network.decoder.step(features, state)
         raw = {name: tf.cast(control, tf.float32) for name, control in raw.items()}
         harmonic = self._synthesizer(synths.FramewiseHarmonic).get_controls(
-            raw["amps"], raw["harmonic_distribution"], curves["f0_hz"]
+            raw["amps"], raw["harmonic_distribution"], features["f0_hz"]
         )
         noise = self._synthesizer(synths.FramewiseNoise).get_controls(raw["noise_magnitudes"])
         amplitudes, distribution = harmonic["amplitudes"], harmonic["harmonic_distribution"]

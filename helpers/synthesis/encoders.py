@@ -70,7 +70,7 @@ def mfccs_of_windows(audio: tf.Tensor, hop_size: int, sample_rate: int) -> tf.Te
 class FramewiseMfccEncoder(ddsp.training.nn.DictLayer):
     """Encodes MFCCs by a GRU, as ddsp's MfccTimeDistributedRnnEncoder, with two differences.
 
-    z has the frames of the other curves, for a clip of any length. And ddsp normalizes each
+    z has the frames of the other features, for a clip of any length. And ddsp normalizes each
     coefficient over the clip, which removes what distinguishes one instrument from another. This
     encoder removes only the first coefficient, the level, which loudness has already.
     """

@@ -1,4 +1,4 @@
-"""The networks between the curves of a clip and the controls of its synthesizers.
+"""The networks between the features of a clip and the controls of its synthesizers.
 
 Shapes: all are [batch, n_frames, channels]. All are registered with gin.
 """
@@ -34,7 +34,7 @@ class ScaleFeatures(ddsp.training.nn.DictLayer):
 
     # ddsp reads the names of what a layer takes and returns from its signature.
     def call(self, loudness_db: tf.Tensor, f0_hz: tf.Tensor) -> ["f0_hz", "f0_scaled", "ld_scaled"]:  # type: ignore  # noqa: F821
-        """Scales both curves and gives them a channel: [batch, n_frames] to [..., 1]."""
+        """Scales f0 and loudness and gives them a channel: [batch, n_frames] to [..., 1]."""
         f0_hz = ddsp.training.preprocessing.at_least_3d(f0_hz)
         loudness_db = ddsp.training.preprocessing.at_least_3d(loudness_db)
         f0_scaled = ddsp.training.preprocessing.scale_f0_hz(f0_hz)

@@ -1,7 +1,7 @@
 """WaveRNN (Kalchbrenner et al., ICML 2018), the baseline, which predicts sample after sample.
 
 It is conditioned on f0, loudness and z as in Hantrakul et al., "Fast and Flexible Neural Audio
-Synthesis", ISMIR 2019. DDSP computes a sound from curves; WaveRNN predicts each sample from all
+Synthesis", ISMIR 2019. DDSP computes a sound from features; WaveRNN predicts each sample from all
 samples before it. Registered with gin.
 """
 
@@ -43,10 +43,10 @@ def _companded(classes):
 class WaveRnn(ddsp.training.models.Autoencoder):
     """ddsp's autoencoder with a GRU over samples in place of the synthesizers.
 
-    The decoder turns the curves into 'conditioning', frame by frame, which is interpolated between
-    frames. From it and the last sample a GRU predicts the probabilities of the next sample: one
-    softmax over 8-bit mu-law. (Kalchbrenner et al. have two softmaxes, over the halves of 16 bits,
-    which take far longer to learn.)
+    The decoder turns the features into 'conditioning', frame by frame, which is interpolated
+    between frames. From it and the last sample a GRU predicts the probabilities of the next
+    sample: one softmax over 8-bit mu-law. (Kalchbrenner et al. have two softmaxes, over the halves
+    of 16 bits, which take far longer to learn.)
 
     It is trained on random windows of the clips, with the recording's own samples as last samples.
     """
@@ -81,7 +81,7 @@ class WaveRnn(ddsp.training.models.Autoencoder):
         self._sample = compiled(self._sample_frames)
 
     def call(self, features: dict[str, tf.Tensor], training: bool = True) -> dict[str, tf.Tensor]:
-        """Trains on windows of `features["audio"]`, or plays the curves of `features`.
+        """Trains on windows of `features["audio"]`, or plays `features`.
 
         Returns:
           audio_synth: In training the likeliest next samples, [n_windows, n_samples of a window];
@@ -122,7 +122,7 @@ class WaveRnn(ddsp.training.models.Autoencoder):
         return tf.transpose(from_classes(classes))
 
     def _gates(self, features, training):
-        """The curves' part of the GRU's gates. Shape [batch, n_frames, 3 rnn_channels]."""
+        """The features' part of the GRU's gates. Shape [batch, n_frames, 3 rnn_channels]."""
         conditioning = self.decoder(features, training=training)["conditioning"]
         return self.conditioning_to_gates(conditioning)
 

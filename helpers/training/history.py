@@ -53,7 +53,7 @@ class Progress:
     Attributes:
       history: The `History` up to now.
       original: Audio [n_samples] of one held-out example, the same each time.
-      resynthesis: Audio [n_samples] of its curves, played with the weights of now.
+      resynthesis: Audio [n_samples] of its features, played with the weights of now.
       step, steps: How many steps are done, and how many there will be.
       seconds_left: Until then; NaN where nothing could be timed yet.
     """
