@@ -29,6 +29,9 @@ def make(tmp_path):
     (tmp_path / "tests").mkdir()
     shutil.copy(ROOT / "tests" / "requirements.txt", tmp_path / "tests")
 
+    # Without what `make test` itself tells the commands that it runs.
+    environment = {name: os.environ[name] for name in os.environ if not name.startswith("MAKE")}
+
     def run(*arguments, version=sys.version_info[:3], path=""):
         python = tmp_path / "fake_python"
         python.write_text(FAKE_PYTHON.format(python=sys.executable, version=version))
@@ -36,7 +39,7 @@ def make(tmp_path):
         return subprocess.run(
             ["make", f"PYTHON={python}", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PATH": f"{path}{os.pathsep}{os.environ['PATH']}"},
+            env={**environment, "PATH": f"{path}{os.pathsep}{os.environ['PATH']}"},
             capture_output=True,
             text=True,
         )
