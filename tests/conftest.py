@@ -59,3 +59,23 @@ def saved_tiny(tmp_path_factory):
 def tiny_bundle(saved_tiny, tmp_path):
     """A copy of the saved bundle, to be spoilt."""
     return shutil.copytree(saved_tiny, tmp_path / "tiny")
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """The figures that `widgets` displayed, or updated in their place."""
+    from helpers.interface import widgets  # here, since few tests need it
+
+    figures = []
+
+    class Handle:
+        def update(self, figure):
+            figures.append(figure)
+
+    def display(figure, display_id):
+        assert display_id and not figures
+        figures.append(figure)
+        return Handle()
+
+    monkeypatch.setattr(widgets, "display", display)
+    return figures

@@ -5,10 +5,9 @@ import io
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 import soundfile
 
-from helpers.interface import training_panel, widgets
+from helpers.interface import training_panel
 from helpers.training import history
 
 SAMPLE_RATE = 16000
@@ -36,24 +35,6 @@ def every(widget):
     yield widget
     for child in getattr(widget, "children", ()):
         yield from every(child)
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    """The figures that were displayed, or updated in their place."""
-    figures = []
-
-    class Handle:
-        def update(self, figure):
-            figures.append(figure)
-
-    def display(figure, display_id):
-        assert display_id and not figures
-        figures.append(figure)
-        return Handle()
-
-    monkeypatch.setattr(widgets, "display", display)
-    return figures
 
 
 def test_training_panel_lets_hear_and_see_what_is_learned(shown):

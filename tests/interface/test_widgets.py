@@ -4,7 +4,6 @@ import base64
 import re
 
 import matplotlib.pyplot as plt
-import pytest
 
 from helpers.interface import widgets
 
@@ -17,24 +16,6 @@ def test_download_hands_over_the_file(tmp_path):
     link = button.children[1].value
     assert 'download="violin.zip"' in link
     assert base64.b64decode(re.search(r"base64,([^\"]+)", link)[1]) == b"zipped"
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    """The figures that were displayed, or updated in their place."""
-    figures = []
-
-    class Handle:
-        def update(self, figure):
-            figures.append(figure)
-
-    def display(figure, display_id):
-        assert display_id and not figures
-        figures.append(figure)
-        return Handle()
-
-    monkeypatch.setattr(widgets, "display", display)
-    return figures
 
 
 def test_live_figure_is_drawn_in_its_place(shown):
