@@ -20,8 +20,9 @@ def build(
     """Builds an untrained instrument.
 
     Args:
-      config: Name of a file in `gin/`, without its ending: "small", "dry" (without a
-        room), "autoencoder" (dry, with z), "ddsp" (Google's) or "wavernn" (the baseline).
+      config: Name of a file in `gin/`, without its ending: "analysis" (learns from an analysis),
+        "analysis_z" (the same with z), "small" (learns by ear, with a room), "dry" (without one),
+        "autoencoder" (dry, with z), "ddsp" (Google's) or "wavernn" (the baseline).
       sample_rate: Hz: 16000, 24000, 32000, 44100 or 48000. Frames a second, harmonics, noise
         bands, reverb and loss follow from it (`instrument.scale`).
       bindings: gin bindings that override those of the file, with numbers for 16 kHz, such as

@@ -29,7 +29,9 @@ CLASSES = {
     "FramewiseNoise",
     "FusedSpectralLoss",
     "GruDecoder",
+    "PitchFeatures",
     "PlainReverb",
+    "PowerDecoder",
     "ProcessorGroup",
     "Reverb",
     "RnnFcDecoder",
@@ -73,6 +75,7 @@ NUMBERS = {
     "ch": Numbers(1, 1024),
     "channels": Numbers(1, 512),
     "dilations": Numbers(1, 1024, several=True),
+    "dropout": Numbers(0, 0.9, whole=False),
     "fft_sizes": Numbers(16, 16384, multiple_of=4, several=True),
     "harmonics": Numbers(1, 320),
     "hop_size": Numbers(16, 1024),
@@ -84,6 +87,8 @@ NUMBERS = {
     "loudness_weight": Numbers(0, 16, whole=False),
     "mag_weight": Numbers(0, 16, whole=False),
     "noise_bands": Numbers(3, 320),
+    "noise_channels": Numbers(2, 320),
+    "octaves": Numbers(1, 8),
     "reverb_length": Numbers(2, 480_000),
     "rnn_channels": Numbers(1, 1024),
     "sample_rate": Numbers(16_000, 96_000),
@@ -96,10 +101,16 @@ CONTROLS = {
     "amps": Numbers(1, 1),
     "harmonic_distribution": NUMBERS["harmonics"],
     "noise_magnitudes": NUMBERS["noise_bands"],
+    "harmonic_powers": NUMBERS["harmonics"],
+    "noise_powers": NUMBERS["noise_channels"],
     "conditioning": Numbers(1, 1024),
 }
 # Numbers are set at the top under their own names, and so named where they are used.
-MACROS_OF_CONTROLS = {"harmonic_distribution": "harmonics", "noise_magnitudes": "noise_bands"}
+MACROS_OF_CONTROLS = {
+    "harmonic_distribution": "harmonics",
+    "harmonic_powers": "harmonics",
+    "noise_magnitudes": "noise_bands",
+}
 
 
 class Reference(str):

@@ -4,6 +4,7 @@ Beside `gin_settings`, which reads configurations and calls nothing, this is the
 uses gin.
 """
 
+import contextlib
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import numpy as np
 from helpers.config import SAMPLE_RATE
 from helpers.errors import InputError
 from helpers.instruments import gin_settings
-from helpers.synthesis import encoders, losses, networks, synths, wavernn  # noqa: F401  for gin
+from helpers.synthesis import encoders, losses, networks, powers, synths, wavernn  # noqa: F401
 from helpers.synthesis.ddsp_import import ddsp
 from helpers.synthesis.xla import compiled
 from helpers.tensorflow_import import tf
@@ -59,6 +60,17 @@ class Instrument:
     def z_dims(self) -> int:
         """Dimensions of z; 0 for an instrument without an encoder."""
         return self.network.encoder.z_dims if self.network.encoder else 0
+
+    @property
+    def analysis_size(self) -> tuple[int, int] | None:
+        """Numbers of harmonics and noise bands that it learns from an analysis of recordings.
+
+        None for an instrument that learns by ear alone.
+        """
+        decoder = self.network.decoder
+        if not isinstance(decoder, powers.PowerDecoder):
+            return None
+        return decoder.n_harmonics, decoder.noise_bands
 
     def play(
         self, f0_hz: np.ndarray, loudness_db: np.ndarray, z: np.ndarray | None = None
@@ -138,6 +150,8 @@ class Instrument:
     def noise_bands(self) -> int:
         """Number of the noise's bands, of equal width, from 0 Hz to half the sample rate."""
         self._synthesizer(synths.FramewiseNoise)  # or there are none
+        if self.analysis_size:
+            return self.analysis_size[1]
         return dict(self.network.decoder.output_splits)["noise_magnitudes"]
 
     def decode(
@@ -279,8 +293,9 @@ def scale(sample_rate: int) -> None:
         "fft_sizes": tuple(int(size * ratio) for size in _number("fft_sizes")),
         "harmonics": round(_number("harmonics") * ratio),
         "noise_bands": 1 + round((_number("noise_bands") - 1) * ratio),
-        "reverb_length": round(_number("reverb_length") * exact),
     }
+    with contextlib.suppress(ValueError):  # an instrument without a room has none
+        scaled["reverb_length"] = round(_number("reverb_length") * exact)
     for macro, value in scaled.items():
         gin.bind_parameter(f"{macro}/macro.value", value)
 

@@ -1,4 +1,8 @@
-"""ddsp's multi-scale spectral loss (Engel et al., ICLR 2020), faster and for any sample rate."""
+"""Losses of a sound and of an analysis.
+
+ddsp's multi-scale spectral loss (Engel et al., ICLR 2020), faster and for any sample rate, and the
+likelihood of the powers that `analysis.harmonics` finds.
+"""
 
 import functools
 from collections.abc import Sequence
@@ -12,6 +16,9 @@ from helpers.config import SAMPLE_RATE
 from helpers.synthesis.ddsp_import import ddsp
 from helpers.synthesis.xla import compiled
 from helpers.tensorflow_import import tf
+
+MOST_NEPERS = 4.0  # by which a power may exceed the expected one before its loss grows no more
+MEDIAN_OF_NOISE = np.float32(np.log(np.log(2.0)))  # its logarithm, where the mean is 1
 
 
 @gin.register
@@ -90,6 +97,65 @@ class FusedSpectralLoss(ddsp.losses.Loss):
 
     def _difference(self, target, value):
         return ddsp.losses.mean_difference(target, value, self.loss_type)
+
+
+def analysis_loss(
+    target_harmonic_log_power: tf.Tensor,
+    target_noise_log_density: tf.Tensor,
+    bandwidth_hz: tf.Tensor,
+    harmonic_log_power: tf.Tensor,
+    noise_log_density: tf.Tensor,
+    f0_hz: tf.Tensor,
+    sample_rate: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """How unlikely the powers that were found in a recording are, if a model's were the true ones.
+
+    A power in a spectrum is distributed exponentially around its mean, which is here that of a
+    harmonic and of the noise beneath it: the negative logarithm of its likelihood is the distance
+    of Itakura and Saito (1968; Fevotte et al. 2009). Noise comes in bursts, whose mean would sound
+    as a louder, steady hiss. So of the noise the median is learned.
+
+    Args:
+      target_harmonic_log_power: Natural logarithm of the mean square of each harmonic, the noise
+        beneath it included; NaN where it is not known. Shape [batch, n_frames, n_harmonics].
+      target_noise_log_density: Natural logarithm of the noise's power for each Hz in bands of
+        equal width; NaN where it is not known. Shape [batch, n_frames, n_bands].
+      bandwidth_hz: Of the window of the harmonics. Shape [batch, n_frames].
+      harmonic_log_power: The model's, without noise. Shape as its target.
+      noise_log_density: The model's. Shape as its target.
+      f0_hz: Shape [batch, n_frames].
+      sample_rate: Hz.
+
+    Returns:
+      Loss of the harmonics, and of the noise: means over what is known, scalars.
+    """
+    n_harmonics, n_bands = harmonic_log_power.shape[-1], noise_log_density.shape[-1]
+    harmonics_hz = f0_hz[..., tf.newaxis] * tf.range(1, n_harmonics + 1, dtype=tf.float32)
+    band = tf.cast(harmonics_hz * (2 * n_bands / sample_rate), tf.int32)
+    density = tf.gather(noise_log_density, tf.minimum(band, n_bands - 1), batch_dims=2)
+    # Harmonics shall not be explained by more noise.
+    beneath = tf.stop_gradient(tf.exp(density)) * bandwidth_hz[..., tf.newaxis]
+    expected = tf.math.log(tf.exp(harmonic_log_power) + beneath)
+    return (
+        _mean_of_known(target_harmonic_log_power, expected, _itakura_saito),
+        _mean_of_known(target_noise_log_density, noise_log_density + MEDIAN_OF_NOISE, _half_l1),
+    )
+
+
+def _mean_of_known(target, value, difference):
+    known = tf.math.is_finite(target)
+    weights = tf.cast(known, tf.float32)
+    differences = difference(tf.where(known, target, 0.0) - value)
+    return tf.reduce_sum(weights * differences) / (tf.reduce_sum(weights) + 1.0)
+
+
+def _itakura_saito(nepers):
+    nepers = tf.minimum(nepers, MOST_NEPERS)
+    return tf.exp(nepers) - nepers - 1.0
+
+
+def _half_l1(nepers):
+    return tf.abs(nepers) / 2
 
 
 def spectra(audio: tf.Tensor, size: int) -> tf.Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import gin
+import numpy as np
 
 from helpers.synthesis.ddsp_import import ddsp
 from helpers.synthesis.gru import Gru
@@ -39,6 +40,32 @@ class ScaleFeatures(ddsp.training.nn.DictLayer):
         loudness_db = ddsp.training.preprocessing.at_least_3d(loudness_db)
         f0_scaled = ddsp.training.preprocessing.scale_f0_hz(f0_hz)
         return f0_hz, f0_scaled, loudness_db / self.loudness_range_db + 1.0
+
+
+@gin.register
+class PitchFeatures(ddsp.training.nn.DictLayer):
+    """Scales pitch and loudness to about -1 to 1, and tells where in the octave a pitch lies.
+
+    The place is told by sines and cosines over the octave and over its halves, as positions are in
+    transformers (Vaswani et al. 2017). A pitch on one line does not tell neighbouring notes apart.
+    """
+
+    def __init__(self, octaves: int = 4, **kwargs: Any) -> None:
+        """Takes how many sines and cosines there are, each of half the period of the one before."""
+        super().__init__(**kwargs)
+        self.octaves = octaves
+
+    # ddsp reads the names of what a layer takes and returns from its signature.
+    def call(
+        self, loudness_db: tf.Tensor, f0_hz: tf.Tensor
+    ) -> ["f0_hz", "loudness_db", "f0_scaled", "ld_scaled", "pitch_class"]:  # type: ignore  # noqa: F821
+        """Features of [batch, n_frames] to [..., 1], and `pitch_class` [..., 2 * octaves]."""
+        f0_hz = ddsp.training.preprocessing.at_least_3d(f0_hz)
+        loudness_db = ddsp.training.preprocessing.at_least_3d(loudness_db)
+        octaves = tf.math.log(f0_hz / 440.0) / np.float32(np.log(2.0))
+        turns = 2.0 * np.pi * octaves * 2.0 ** np.arange(self.octaves, dtype=np.float32)
+        place = tf.concat([tf.sin(turns), tf.cos(turns)], axis=-1)
+        return f0_hz, loudness_db, octaves / 2.0, loudness_db / 40.0 + 1.0, place
 
 
 class LayerNorm(tf.keras.layers.LayerNormalization):
@@ -149,9 +176,11 @@ class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
         dilations: Sequence[int] = (1, 2, 4, 8, 16, 1, 2, 4, 8, 16),
         input_keys: Sequence[str] = ("ld_scaled", "f0_scaled"),
         output_splits: Sequence[tuple[str, int]] = SPLITS,
+        dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(input_keys=input_keys, output_splits=output_splits, **kwargs)
+        self.dropout = dropout
         self.input_stack = Stack(channels, 2)
         self.norms = [LayerNorm() for _ in dilations]
         self.convolutions = [
@@ -160,13 +189,18 @@ class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
         ]
         self.output_stack = Stack(channels, 2)
 
-    def compute_output(self, *inputs: tf.Tensor) -> tf.Tensor:
+    def call(self, *inputs: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
+        """Decodes inputs of shape [batch, n_frames, channels] each; dropout only in training."""
+        outputs = self.dense_out(self.compute_output(*inputs, training=training))
+        return ddsp.training.nn.split_to_dict(outputs, self.output_splits)
+
+    def compute_output(self, *inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Inputs of shape [batch, n_frames, channels] each to [batch, n_frames, channels]."""
         # Keras casts only the first of several inputs to the precision of the layer.
         inputs = tf.concat([tf.cast(x, self.compute_dtype) for x in inputs], axis=-1)
         x = self.input_stack(inputs)
         for convolve, normalize in zip(self.convolutions, self.norms, strict=True):
-            x = x + tf.nn.leaky_relu(normalize(convolve(x)))
+            x = x + self._drop(tf.nn.leaky_relu(normalize(convolve(x))), training)
         return self.output_stack(tf.concat([x, inputs], axis=-1))
 
     def start(self) -> list[tf.Tensor]:
@@ -191,6 +225,16 @@ class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
             x = x + tf.nn.leaky_relu(normalize(convolve(seen)[:, reach:]))
         outputs = self.dense_out(self.output_stack(tf.concat([x, inputs], axis=-1)))
         return ddsp.training.nn.split_to_dict(outputs, self.output_splits), new_state
+
+    def _drop(self, x, training):
+        """Sets some of x to zero in training (dropout, Srivastava et al. 2014)."""
+        if not training or not self.dropout:
+            return x
+        # Training sets the state of the global generator for each step; Keras' own dropout has
+        # another one, and a training that goes on would not come to the same.
+        generator = tf.random.get_global_generator()
+        kept = tf.cast(generator.uniform(x.shape) >= self.dropout, x.dtype)
+        return x * kept / (1.0 - self.dropout)
 
     @staticmethod
     def _reach(convolve):

@@ -6,6 +6,8 @@ n_samples = n_frames * hop_size. All are registered with gin under their own nam
 ddsp's classes of the same purpose can stand beside them.
 """
 
+from collections.abc import Callable
+
 import gin
 import numpy as np
 import scipy.fft
@@ -173,9 +175,14 @@ class FramewiseHarmonic(ddsp.synths.Harmonic):
     """ddsp's harmonic synthesizer by frame-wise matrix products, for any number of frames."""
 
     def __init__(
-        self, hop_size: int = 64, sample_rate: int = 16000, name: str = "harmonic"
+        self,
+        hop_size: int = 64,
+        sample_rate: int = 16000,
+        scale_fn: Callable | None = ddsp.core.exp_sigmoid,
+        name: str = "harmonic",
     ) -> None:
-        super().__init__(sample_rate=sample_rate, name=name)
+        """Takes the rates, and what makes amplitudes of a decoder's outputs; None: they are."""
+        super().__init__(sample_rate=sample_rate, scale_fn=scale_fn, name=name)
         self.hop_size = hop_size
 
     def get_signal(
@@ -192,9 +199,14 @@ class FramewiseNoise(ddsp.synths.FilteredNoise):
     """ddsp's filtered noise, for any number of frames."""
 
     def __init__(
-        self, hop_size: int = 64, initial_bias: float = -5.0, name: str = "filtered_noise"
+        self,
+        hop_size: int = 64,
+        initial_bias: float = -5.0,
+        scale_fn: Callable | None = ddsp.core.exp_sigmoid,
+        name: str = "filtered_noise",
     ) -> None:
-        super().__init__(window_size=0, initial_bias=initial_bias, name=name)
+        """Takes the hop, and what makes magnitudes of a decoder's outputs; None: they are."""
+        super().__init__(window_size=0, scale_fn=scale_fn, initial_bias=initial_bias, name=name)
         self.hop_size = hop_size
 
     def get_signal(self, magnitudes: tf.Tensor) -> tf.Tensor:

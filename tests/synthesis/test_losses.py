@@ -4,6 +4,7 @@ import librosa
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 
 from helpers.synthesis import losses
 from helpers.synthesis.ddsp_import import ddsp
@@ -84,3 +85,54 @@ def test_windows_of_any_size_equal_librosas(size):
     found = np.abs(losses.spectra(audio[None], size).numpy()[0])
     assert len(found) == -(-len(audio) // (size // 4))
     np.testing.assert_allclose(found[: len(true)], true, atol=1e-4)
+
+
+def analysis_loss_of(harmonic, noise, model_harmonic, model_noise, bandwidth_hz=100.0):
+    """The losses of 2 frames of 3 harmonics of 1 kHz and 8 bands up to 8 kHz."""
+    shapes = [1, 2, 3], [1, 2, 8]
+    values = [
+        tf.constant(np.broadcast_to(x, shape), tf.float32)
+        for x, shape in zip((harmonic, noise, model_harmonic, model_noise), shapes * 2, strict=True)
+    ]
+    bandwidth_hz, f0_hz = tf.fill([1, 2], bandwidth_hz), tf.fill([1, 2], 1000.0)
+    found = losses.analysis_loss(*values[:2], bandwidth_hz, *values[2:], f0_hz, 16000)
+    return [float(loss) for loss in found]
+
+
+def test_analysis_loss_is_the_likelihood_of_exponential_powers():
+    """Less that of the best model: for a power P and its mean v it is P / v - log(P / v) - 1."""
+    power, mean, density = 0.003, 0.001, 2e-6
+    harmonic, _ = analysis_loss_of(np.log(power), 0.0, np.log(mean), np.log(density))
+    expected = mean + density * 100.0
+    difference = stats.expon.logpdf(power, scale=power) - stats.expon.logpdf(power, scale=expected)
+    assert harmonic == pytest.approx(difference * 6 / 7, rel=1e-4)  # a mean over one more
+
+
+def test_noise_is_learned_as_its_median():
+    """The loss of a constant density is lowest where the median of exponential powers is met."""
+    powers = np.random.default_rng(0).exponential(1e-6, [1000, 1, 1, 8])
+    found = [
+        np.mean([analysis_loss_of(0.0, np.log(p), 0.0, np.log(density))[1] for p in powers[:100]])
+        for density in (0.7e-6, 1e-6, 1.4e-6)
+    ]
+    assert found[1] < min(found[0], found[2])
+
+
+def test_what_is_not_known_is_not_learned():
+    harmonic, noise = analysis_loss_of(np.nan, np.nan, 0.0, 0.0)
+    assert (harmonic, noise) == (0.0, 0.0)
+    some = np.full([1, 2, 3], np.nan)
+    some[0, 0, 1] = np.log(0.5)
+    values = tf.Variable(tf.zeros([1, 2, 3])), tf.Variable(tf.zeros([1, 2, 8]))
+    with tf.GradientTape() as tape:
+        loss, _ = losses.analysis_loss(
+            tf.constant(some, tf.float32),
+            tf.fill([1, 2, 8], np.nan),
+            tf.fill([1, 2], 100.0),
+            *values,
+            tf.fill([1, 2], 1000.0),
+            16000,
+        )
+    gradient, to_noise = tape.gradient(loss, values)
+    assert np.argwhere(gradient.numpy()).tolist() == [[0, 0, 1]]
+    assert to_noise is None or not np.any(to_noise)

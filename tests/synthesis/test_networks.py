@@ -110,3 +110,30 @@ def test_gru_decoder_equals_ddsps_in_value_and_gradient(training):
         results.append([outputs, *tape.gradient(loss, decoder.trainable_variables)])
     for our, ddsps in zip(*results, strict=True):
         assert relative_error(our, ddsps) < 1e-4
+
+
+def test_place_in_the_octave_is_the_same_in_all_octaves():
+    f0_hz = np.array([[110.0, 220.0, 440.0, 466.16]], np.float32)
+    made = networks.PitchFeatures(octaves=3)({"f0_hz": f0_hz, "loudness_db": 0.0 * f0_hz - 40.0})
+    place = made["pitch_class"].numpy()[0]
+    assert place.shape == (4, 6)
+    np.testing.assert_allclose(place[:3], [[0, 0, 0, 1, 1, 1]] * 3, atol=1e-4)
+    assert np.abs(place[3] - place[2]).max() > 0.4  # a semitone is told apart
+    np.testing.assert_allclose(made["f0_scaled"][0, :3, 0], [-1.0, -0.5, 0.0], atol=1e-6)
+    np.testing.assert_allclose(made["ld_scaled"], 0.0, atol=1e-6)
+
+
+def test_dropout_is_of_training_alone_and_the_same_from_the_same_state():
+    tf.keras.utils.set_random_seed(0)
+    dropping = networks.ConvDecoder(8, dilations=(1, 2), dropout=0.5)
+    features = {name: tf.random.normal([2, 30, 1]) for name in ("ld_scaled", "f0_scaled")}
+    generator = tf.random.get_global_generator()
+
+    def decoded(seed, training):
+        generator.reset_from_seed(seed)
+        return dropping(features, training=training)["harmonic_distribution"].numpy()
+
+    np.testing.assert_array_equal(decoded(0, False), decoded(1, False))
+    np.testing.assert_array_equal(decoded(0, True), decoded(0, True))
+    assert np.abs(decoded(0, True) - decoded(1, True)).max() > 1e-3
+    assert np.abs(decoded(0, True) - decoded(0, False)).max() > 1e-3

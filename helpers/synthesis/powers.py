@@ -1,0 +1,203 @@
+"""Powers of harmonics and noise from features: the decoder of instruments that learn an analysis.
+
+A network gives logarithms of powers, which `analysis.harmonics` measures in recordings, so that it
+can learn them without making a sound. Shapes: all are [batch, n_frames, channels].
+"""
+
+from typing import Any
+
+import gin
+import librosa
+import numpy as np
+
+from helpers.analysis.features import N_FFT
+from helpers.synthesis.ddsp_import import ddsp
+from helpers.tensorflow_import import tf
+
+SCALE = (
+    3.0  # of the network's outputs, in nepers of power: about how far a power goes from its mean
+)
+MEL_CORNER_HZ = 500.0  # below it the channels of the noise are evenly spaced, above in octaves
+LOUDNESS_EDGE_HZ = 7900.0  # above it the loudness, which is measured at 16 kHz, has nothing
+FADE_HZ = 500.0  # up to the band edge of the recordings
+DB_PER_NEPER = 10.0 / np.log(10.0)
+
+
+@gin.register
+class PowerDecoder(ddsp.training.nn.DictLayer):
+    """Decodes scaled features to finished controls of the synthesizers, as loud as was asked.
+
+    The network's outputs are moved by the means of what it is to learn. The loudness of a frame is
+    a closed form of its powers. So all of them are brought to the loudness of the features, and
+    the network need only learn how the power is spread.
+    """
+
+    def __init__(
+        self,
+        network: tf.keras.layers.Layer,
+        harmonics: int = 60,
+        noise_bands: int = 65,
+        noise_channels: int = 24,
+        sample_rate: int = 16000,
+        **kwargs: Any,
+    ) -> None:
+        """Takes the network and the sizes.
+
+        Args:
+          network: A decoder whose outputs are `harmonic_powers` [harmonics] and `noise_powers`
+            [noise_channels].
+          harmonics: How many.
+          noise_bands: Of equal width, from 0 Hz to half the sample rate.
+          noise_channels: Of the noise, in steps of a mel scale; straight lines in decibels lie
+            between them.
+          sample_rate: Hz.
+        """
+        splits = network.output_splits
+        super().__init__(
+            input_keys=[*network.input_keys, "f0_hz", "loudness_db"],
+            output_keys=["amps", "harmonic_distribution", "noise_magnitudes"],
+            autocast=False,  # the network casts its inputs; f0 in half precision is out of tune
+            **kwargs,
+        )
+        if dict(splits) != {"harmonic_powers": harmonics, "noise_powers": noise_channels}:
+            raise ValueError(f"the network's outputs are {splits}")
+        self.network = network
+        self.n_harmonics = harmonics
+        self.noise_bands = noise_bands
+        self.sample_rate = sample_rate
+        self._spread = _spread(noise_bands, noise_channels, sample_rate)
+        self._harmonic_means, self._noise_means = (
+            self.add_weight(name, [size], tf.float32, "zeros", trainable=False)
+            for name, size in (("harmonic_means", harmonics), ("noise_means", noise_channels))
+        )
+        self._band_edge_hz = self.add_weight(
+            "band_edge_hz",
+            [1],
+            tf.float32,
+            tf.keras.initializers.Constant(sample_rate / 2),
+            trainable=False,
+        )
+
+    def set_means(
+        self, harmonic_log_power: np.ndarray, noise_log_density: np.ndarray, band_edge_hz: float
+    ) -> None:
+        """Sets what the network's outputs are added to, and the edge above which it is silent.
+
+        Args:
+          harmonic_log_power: Mean logarithm of the mean square of each harmonic. Shape
+            [n_harmonics].
+          noise_log_density: Mean logarithm of the noise's power for each Hz. Shape [noise_bands].
+          band_edge_hz: Of the recordings.
+        """
+        self._harmonic_means.assign(harmonic_log_power)
+        nearest, *_ = np.linalg.lstsq(self._spread.T, noise_log_density, rcond=None)
+        self._noise_means.assign(nearest)
+        self._band_edge_hz.assign([band_edge_hz])
+
+    def powers(
+        self, features: dict[str, tf.Tensor], training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Decodes features to natural logarithms of powers.
+
+        Args:
+          features: What the preprocessor, and the encoder where there is one, made.
+          training: With dropout.
+
+        Returns:
+          Mean square of each harmonic [batch, n_frames, n_harmonics], and the noise's power for
+          each Hz in each band [batch, n_frames, noise_bands].
+        """
+        return self._scaled(self.network(features, training=training), features)
+
+    def controls(
+        self, harmonic_log_power: tf.Tensor, noise_log_density: tf.Tensor, f0_hz: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Controls of the synthesizers from what `powers` returns, silent above the band edge."""
+        harmonics_hz = f0_hz * _numbers(self.n_harmonics)
+        # The root is taken of the logarithm: that of a power has no gradient at 0.
+        amplitudes = np.sqrt(2.0) * tf.exp(harmonic_log_power / 2) * self._fade(harmonics_hz)
+        total = tf.reduce_sum(amplitudes, axis=-1, keepdims=True)
+        # The filter has its points where two bands meet.
+        before = tf.concat([noise_log_density[..., :1], noise_log_density[..., :-1]], axis=-1)
+        points_hz = np.linspace(0.0, self.sample_rate / 2, self.noise_bands, dtype=np.float32)
+        # White noise of the filter's input, even in [-1, 1], has the mean square 1 / 3.
+        unit = np.sqrt(3.0 * self.sample_rate / 2)
+        magnitudes = unit * tf.exp((before + noise_log_density) / 4) * self._fade(points_hz)
+        return {
+            "amps": total,
+            "harmonic_distribution": tf.math.divide_no_nan(amplitudes, total),
+            "noise_magnitudes": magnitudes,
+        }
+
+    def call(self, *inputs: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, ...]:
+        """Decodes what `input_keys` name to amplitudes, their distribution and the noise's."""
+        features = dict(zip(self.input_keys, inputs, strict=True))
+        harmonics, noise = self.powers(features, training)
+        return tuple(self.controls(harmonics, noise, features["f0_hz"]).values())
+
+    def start(self) -> Any:
+        """The state before the first frame, for `step`."""
+        return self.network.start()
+
+    def step(self, features: dict[str, tf.Tensor], state: Any) -> tuple[dict[str, tf.Tensor], Any]:
+        """Decodes frames that follow those which left a state; returns controls and new state."""
+        outputs, state = self.network.step(features, state)
+        harmonics, noise = self._scaled(outputs, features)
+        return self.controls(harmonics, noise, features["f0_hz"]), state
+
+    def _scaled(self, outputs, features):
+        """Logarithms of powers from the network's outputs, brought to the asked loudness."""
+        outputs = {name: SCALE * tf.cast(value, tf.float32) for name, value in outputs.items()}
+        harmonics = outputs["harmonic_powers"] + self._harmonic_means
+        noise = tf.matmul(outputs["noise_powers"] + self._noise_means, self._spread)
+        played_db = self._loudness_db(harmonics, noise, features["f0_hz"])
+        louder = (features["loudness_db"] - played_db) / DB_PER_NEPER
+        return harmonics + louder, noise + louder
+
+    def _loudness_db(self, harmonic_log_power, noise_log_density, f0_hz):
+        """What `features.loudness` finds in a steady sound of these powers. [..., 1]."""
+        harmonics_hz = f0_hz * _numbers(self.n_harmonics)
+        width_hz = self.sample_rate / 2 / self.noise_bands
+        centres_hz = (np.arange(self.noise_bands, dtype=np.float32) + 0.5) * width_hz
+        weighted = tf.reduce_sum(
+            tf.exp(harmonic_log_power) * self._heard(harmonics_hz), axis=-1, keepdims=True
+        ) + width_hz * tf.reduce_sum(
+            tf.exp(noise_log_density) * self._heard(centres_hz), axis=-1, keepdims=True
+        )
+        return DB_PER_NEPER * tf.math.log(weighted * _power_to_loudness() + 1e-30)
+
+    def _heard(self, frequencies_hz):
+        """By how much a power at each frequency counts for the loudness."""
+        is_heard = tf.cast(frequencies_hz < LOUDNESS_EDGE_HZ, tf.float32)
+        return _a_weighting(frequencies_hz) * tf.square(self._fade(frequencies_hz)) * is_heard
+
+    def _fade(self, frequencies_hz):
+        """Gain of an amplitude at each frequency: 1, and 0 from the band edge up."""
+        return tf.clip_by_value((self._band_edge_hz - frequencies_hz) / FADE_HZ, 0.0, 1.0)
+
+
+def _numbers(n_harmonics):
+    return tf.range(1, n_harmonics + 1, dtype=tf.float32)
+
+
+def _spread(n_bands, n_channels, sample_rate):
+    """Weights of the channels in each band: straight lines over frequency. [channels, bands]."""
+    centres_hz = (np.arange(n_bands) + 0.5) * sample_rate / 2 / n_bands
+    mel = np.log1p(centres_hz / MEL_CORNER_HZ)
+    at = np.linspace(mel[0], mel[-1], n_channels)
+    return np.stack([np.interp(mel, at, one) for one in np.eye(n_channels)]).astype(np.float32)
+
+
+def _power_to_loudness():
+    """Mean over the bins of `features.loudness`, of a mean square of 1."""
+    window = librosa.filters.get_window("hann", N_FFT)
+    return np.float32(N_FFT * np.sum(window**2) / 2 / (N_FFT // 2 + 1))
+
+
+def _a_weighting(frequencies_hz):
+    """A-weighting of powers (IEC 61672), as librosa.A_weighting has it in decibels."""
+    squares = tf.square(tf.maximum(frequencies_hz, 1.0))
+    c = np.square(np.array([12194.217, 20.598997, 107.65265, 737.86223], np.float32))
+    gain = c[0] * tf.square(squares) / (squares + c[0]) / (squares + c[1])
+    gain *= tf.math.rsqrt(squares + c[2]) * tf.math.rsqrt(squares + c[3])
+    return np.float32(10.0**0.2) * tf.square(gain)
