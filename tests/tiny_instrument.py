@@ -30,7 +30,11 @@ def build():
     tf.keras.utils.set_random_seed(0)
     instrument = configurations.build("small", bindings=SMALL)
     instrument.statistics = STATISTICS
-    instrument.card = bundles.card("tiny", instrument, 0, {"loudness_l1_db": 1.23456}, "Zoë", "CC0")
+    heldout, spectrum = (
+        {"loudness_l1_db": 1.23456},
+        {"level_db": {"200-500": -0.5, "below f0": None}},
+    )
+    instrument.card = bundles.card("tiny", instrument, 0, heldout, "Zoë", "CC0", spectrum=spectrum)
     return instrument
 
 

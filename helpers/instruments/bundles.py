@@ -152,6 +152,7 @@ def card(
     credit: str = "",
     licence: str = "",
     fine_tuned_from: Iterable[dict] = (),
+    spectrum: dict | None = None,
 ) -> dict:
     """Makes a model card: what the instrument is, what it learned from, and how good it is.
 
@@ -164,6 +165,7 @@ def card(
       licence: Of the recordings; several are separated by ", ".
       fine_tuned_from: Cards of the instruments that the training began with. Their credits and
         licences are kept beside those of the new recordings, each once.
+      spectrum: Of what it plays of held-out examples, from `spectrum.resynthesis`.
     """
     earlier = list(fine_tuned_from)
     learned = [{"credit": credit, "licence": licence}, *map(_training_data, earlier)]
@@ -185,6 +187,7 @@ def card(
             metric: round(value, 4) if np.isfinite(value) else None
             for metric, value in heldout.items()
         },
+        "spectrum": spectrum or {},
         "versions": {name: version(name) for name in ("tensorflow", "tf-keras", "ddsp", "numpy")},
     }
 

@@ -78,6 +78,22 @@ class TrainingData(_Checked):
     licence: Text | None = None
 
 
+Figure = Annotated[Number | None, BeforeValidator(_nan_to_none)]
+
+
+class Spectrum(_Checked):
+    """Spectrum of the resynthesis of held-out examples beside theirs, from `evaluation.spectrum`.
+
+    Old cards have none. Figures by band are under names such as "200-500", in Hz.
+    """
+
+    band_edge_hz: Figure = None
+    level_db: dict[Name, Figure] = {}
+    harmonic_share: dict[Name, Figure] = {}
+    harmonic_share_of_recording: dict[Name, Figure] = {}
+    mfcc_distance: Figure = None
+
+
 class Card(_Checked):
     """What an instrument is, from what it learned, by whom, and how good it is."""
 
@@ -89,7 +105,8 @@ class Card(_Checked):
     training_data: TrainingData = TrainingData()
     fine_tuned_from: list[Name] = []
     steps: Count | None = None
-    heldout: dict[Name, Annotated[Number | None, BeforeValidator(_nan_to_none)]] = {}
+    heldout: dict[Name, Figure] = {}
+    spectrum: Spectrum = Spectrum()
     versions: dict[Name, Text] = {}
     origin: Text | None = None
     warning: Text | None = None

@@ -34,7 +34,6 @@ empty. CLAP, VGGish, EnCodec and PANNs download their weights from elsewhere.
 import argparse
 import importlib.util
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import librosa
@@ -48,7 +47,8 @@ sys.path.insert(0, str(ROOT))
 from helpers import config
 from helpers.analysis import audio as sound
 from helpers.analysis import features, harmonics, pitch
-from helpers.evaluation import metrics
+from helpers.evaluation import metrics, spectrum
+from helpers.evaluation.spectrum import BANDS_HZ, SHARE_BANDS_HZ, Recording
 from helpers.instruments import bundles
 from helpers.synthesis import losses
 from helpers.tensorflow_import import tf
@@ -57,41 +57,14 @@ SAMPLE_RATE, FRAME_RATE = 44100, 100  # of the measure, whatever the instrument 
 HOP = SAMPLE_RATE // FRAME_RATE
 LONG_SECONDS, LAST_SECONDS = 60.0, 30.0
 FIRST_NOTE, EVERY_NOTE = 1, 10  # of single notes: those that `training.dataset` holds out
-BANDS_HZ = (200, 500, 1000, 2000, 4000, 5000, 8000, 11000, 15000)
-SHARE_BANDS_HZ = ((200, 2000), (2000, 8000), (8000, 15000))
-SHARE_SECONDS = 0.046
 NOISE_EDGES_HZ = np.linspace(0.0, SAMPLE_RATE / 2, 178)  # of the row "analysis"
 SMOOTHED_FRAMES = 9  # of its noise
-N_FFT = 4096
-LOWEST_HZ, BELOW_F0 = 20.0, 0.7
 SPECTRAL_SIZES = (5632, 2816, 1408, 704, 352, 176)  # those of the paper, in ms, at 44.1 kHz
 SPECTRAL_SECONDS = 2.0
-MFCC_RATE, MFCC_HOP, MFCC_WINDOW = 16000, 256, 1024
 PIECE_SECONDS = 5.0  # of long recordings; of single notes 1 s
 EMBEDDED_SECONDS, EMBEDDED_HOP_SECONDS = 1.0, 0.25
 MUSICNN_RATE, MUSICNN_HOP, MUSICNN_FFT, MUSICNN_MELS = 16000, 256, 512, 96
 FOLDER = config.RESULTS / "sound"
-
-
-@dataclass
-class Recording:
-    """A held-out recording, and what the measures need of it.
-
-    Attributes:
-      audio: At 44.1 kHz. Shape [n_samples].
-      edge_hz: Its band edge.
-      f0_hz: Without NaN. Shape [n_frames].
-      sure: True where CREPE is sure of the pitch. Shape [n_frames].
-      halves: 0 and 1 in alternating pieces. Shape [n_frames].
-      spectrum: Power. Shape [N_FFT // 2 + 1, n_frames].
-    """
-
-    audio: np.ndarray
-    edge_hz: float
-    f0_hz: np.ndarray
-    sure: np.ndarray
-    halves: np.ndarray
-    spectrum: np.ndarray
 
 
 def held_out(folder):
@@ -125,23 +98,18 @@ def _with_edge(path, last_seconds):
     return (audio[-round(last_seconds * SAMPLE_RATE) :] if last_seconds else audio), edge_hz
 
 
-def examined(audio, edge_hz, piece_seconds):
+def examined(audio, edge_hz):
     """A `Recording` of audio."""
     curves = features.extract(audio, SAMPLE_RATE, FRAME_RATE)
-    frames = np.arange(len(curves.f0_hz))
-    return Recording(
-        audio,
-        edge_hz,
-        pitch.fill_unvoiced(curves.f0_hz),
-        curves.voiced & (curves.confidence >= metrics.SURE_CONFIDENCE),
-        (frames // (piece_seconds * FRAME_RATE)).astype(int) % 2,
-        power_spectrum(audio),
-    )
+    sure = curves.voiced & (curves.confidence >= metrics.SURE_CONFIDENCE)
+    f0_hz = pitch.fill_unvoiced(curves.f0_hz)
+    return Recording(audio, SAMPLE_RATE, FRAME_RATE, f0_hz, sure, edge_hz)
 
 
-def power_spectrum(audio):
-    """Power, in frames as those of the features. Shape [N_FFT // 2 + 1, n_frames]."""
-    return np.abs(librosa.stft(audio, n_fft=N_FFT, hop_length=HOP, window="blackman")) ** 2
+def halves(recording, piece_seconds):
+    """0 and 1 in alternating pieces. Shape [n_frames]."""
+    frames = np.arange(len(recording.f0_hz))
+    return (frames // (piece_seconds * FRAME_RATE)).astype(int) % 2
 
 
 def resynthesised(instrument, audio):
@@ -182,70 +150,21 @@ def from_analysis(recording):
     return played + librosa.istft(noise, hop_length=HOP, length=n_samples)
 
 
-def levels(recordings, spectra, frames):
-    """Power in each band, and below f0, over the chosen frames of all recordings."""
-    bins_hz = librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT)[:, np.newaxis]
-    edge_hz = min(recording.edge_hz for recording in recordings)
-    powers = np.zeros(len(BANDS_HZ))
-    for recording, spectrum, chosen in zip(recordings, spectra, frames, strict=True):
-        spectrum, f0_hz = spectrum[:, chosen], recording.f0_hz[chosen]
-        for i, (low, high) in enumerate(zip(BANDS_HZ, BANDS_HZ[1:], strict=False)):
-            inside = (bins_hz >= low) & (bins_hz < min(high, edge_hz))
-            powers[i] += (spectrum * inside).sum() if low < edge_hz else np.nan
-        inside = (bins_hz >= LOWEST_HZ) & (bins_hz < BELOW_F0 * f0_hz)
-        powers[-1] += (spectrum * inside).sum()
-    return powers
-
-
-def shares(recordings, sounds):
-    """Share of the power on the harmonics in each of three bands."""
-    counted = np.zeros((len(SHARE_BANDS_HZ), 2))
-    for recording, audio in zip(recordings, sounds, strict=True):
-        n_harmonics = int(SAMPLE_RATE / 2 / recording.f0_hz[recording.sure].min())
-        found = harmonics.analyze(
-            audio,
-            recording.f0_hz,
-            SAMPLE_RATE,
-            FRAME_RATE,
-            n_harmonics,
-            NOISE_EDGES_HZ,
-            SHARE_SECONDS,
-        )
-        for band, (low, high) in zip(counted, SHARE_BANDS_HZ, strict=True):
-            high = min(high, recording.edge_hz)
-            band += harmonics.band_power(found, low, high)[recording.sure].sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        return (counted[:, 0] / counted.sum(axis=1)).clip(0, 1)
-
-
-def mfccs(audio, recording):
-    """MFCCs 1 to 19, with the half, the pitch in semitones, and whether it is sure, by frame."""
-    at_rate = sound.resample(audio, SAMPLE_RATE, MFCC_RATE)
-    found = librosa.feature.mfcc(
-        y=0.5 * at_rate / max(1e-9, np.abs(at_rate).max()),
-        sr=MFCC_RATE,
-        n_mfcc=20,
-        n_fft=MFCC_WINDOW,
-        hop_length=MFCC_HOP,
-    )[1:].T
-    frames = np.round(np.arange(len(found)) * MFCC_HOP / MFCC_RATE * FRAME_RATE).astype(int)
-    frames = frames.clip(0, len(recording.f0_hz) - 1)
-    semitones = np.round(librosa.hz_to_midi(recording.f0_hz[frames])).astype(int)
-    return found, recording.halves[frames], semitones, recording.sure[frames]
-
-
-def mfcc_distance(recordings, sounds):
+def mfcc_distance(recordings, sounds, piece_seconds):
     """Frechet distance from one half of the recordings to the other half as it is played."""
-    real, halves, semitones, sure = _joined(
-        mfccs(recording.audio, recording) for recording in recordings
-    )
-    played, *_ = _joined(
-        mfccs(audio, recording) for audio, recording in zip(sounds, recordings, strict=True)
-    )
+    real, semitones, sure, half, played = [], [], [], [], []
+    for recording, audio in zip(recordings, sounds, strict=True):
+        of_recording, frames = spectrum.mfccs(recording.audio, recording)
+        real.append(of_recording)
+        played.append(spectrum.mfccs(audio, recording)[0])
+        semitones.append(np.round(librosa.hz_to_midi(recording.f0_hz[frames])).astype(int))
+        sure.append(recording.sure[frames])
+        half.append(halves(recording, piece_seconds)[frames])
+    real, semitones, sure, half, played = map(np.concatenate, (real, semitones, sure, half, played))
     here, there = matched(
-        semitones, np.flatnonzero(sure & (halves == 0)), np.flatnonzero(sure & (halves == 1))
+        semitones, np.flatnonzero(sure & (half == 0)), np.flatnonzero(sure & (half == 1))
     )
-    return frechet_distance(real[here], played[there])
+    return spectrum.frechet_distance(real[here], played[there])
 
 
 def matched(semitones, here, there):
@@ -258,21 +177,6 @@ def matched(semitones, here, there):
         for some, frames in zip(chosen, sets, strict=True):
             some.append(random.choice(frames, n, replace=False))
     return [np.concatenate(some) for some in chosen]
-
-
-def frechet_distance(a, b):
-    """Squared, between normal distributions of two sets (Dowson and Landau 1982): [n, dims] each.
-
-    The trace of the root of the product of the covariances is the sum of the singular values of
-    the product of their roots, which there is for fewer points than dimensions, too.
-    """
-    roots = []
-    for points in (a, b):
-        values, vectors = np.linalg.eigh(np.cov(points.T))
-        roots.append(vectors * np.sqrt(values.clip(0)))
-    shared = np.linalg.svd(roots[0].T @ roots[1], compute_uv=False).sum()
-    traces = sum(np.sum(root**2) for root in roots)
-    return float(np.sum((a.mean(axis=0) - b.mean(axis=0)) ** 2) + traces - 2 * shared)
 
 
 class Musicnn:
@@ -300,7 +204,7 @@ class Musicnn:
         if not self._session:
             return np.nan
         real = [recording.audio for recording in recordings]
-        return frechet_distance(
+        return spectrum.frechet_distance(
             self._embed(_pieces(real, piece_seconds, 0)),
             self._embed(_pieces(sounds, piece_seconds, 1)),
         )
@@ -356,14 +260,11 @@ def spectral_loss(recordings, sounds):
 
 def measured(recordings, sounds, piece_seconds, musicnn):
     """A row of the table: sounds beside the recordings that they resynthesise."""
-    sure = [recording.sure for recording in recordings]
-    real = levels(recordings, [recording.spectrum for recording in recordings], sure)
-    played = levels(recordings, [power_spectrum(audio) for audio in sounds], sure)
     loudness_db, f0_semitones = followed(recordings, sounds)
     return _row(
-        10 * np.log10(np.maximum(played, 1e-20) / real),
-        shares(recordings, sounds),
-        mfcc_distance(recordings, sounds),
+        spectrum.level_differences_db(recordings, sounds),
+        spectrum.harmonic_shares(recordings, sounds),
+        mfcc_distance(recordings, sounds, piece_seconds),
         musicnn.distance(recordings, sounds, piece_seconds),
         loudness_db,
         f0_semitones,
@@ -373,17 +274,17 @@ def measured(recordings, sounds, piece_seconds, musicnn):
 
 def two_halves(recordings, piece_seconds, musicnn):
     """The floor: a row of one half of the recordings against the other."""
-    spectra = [recording.spectrum for recording in recordings]
-    real = [
-        levels(recordings, spectra, [r.sure & (r.halves == half) for r in recordings])
-        / sum(np.sum(r.sure & (r.halves == half)) for r in recordings)
-        for half in (0, 1)
-    ]
+    spectra, means = [recording.power for recording in recordings], []
+    for half in (0, 1):
+        frames = [r.sure & (halves(r, piece_seconds) == half) for r in recordings]
+        means.append(
+            spectrum.band_powers(recordings, spectra, frames) / np.sum(np.concatenate(frames))
+        )
     sounds = [recording.audio for recording in recordings]
     return _row(
-        10 * np.log10(real[1] / real[0]),
-        shares(recordings, sounds),
-        mfcc_distance(recordings, sounds),
+        10 * np.log10(means[1] / means[0]),
+        spectrum.harmonic_shares(recordings, sounds),
+        mfcc_distance(recordings, sounds, piece_seconds),
         musicnn.distance(recordings, sounds, piece_seconds),
         *[np.nan] * 3,
     )
@@ -399,10 +300,6 @@ def _row(levels_db, shares, *rest):
     for name, form, value in zip(names, forms, rest, strict=True):
         columns[name] = form.format(value)
     return {name: "" if "nan" in text else text for name, text in columns.items()}
-
-
-def _joined(rows):
-    return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
 
 
 def recordings_of(name, folder):
@@ -421,8 +318,8 @@ def main():
     for folder in dict.fromkeys(folders):
         names = [n for n, other in zip(options.bundles, folders, strict=True) if other == folder]
         clips, piece_seconds, sentence = held_out(folder)
-        recordings = [examined(audio, edge_hz, piece_seconds) for audio, edge_hz in clips]
-        edge_hz = min(recording.edge_hz for recording in recordings)
+        recordings = [examined(audio, edge_hz) for audio, edge_hz in clips]
+        edge_hz = min(recording.band_edge_hz for recording in recordings)
         rows = {}
         for name in names:
             for path in (config.CHECKPOINTS / name, *(peer / name for peer in options.peers)):
