@@ -1,4 +1,4 @@
-"""What ships still plays and measures as it did: samples and figures from before."""
+"""Old bundles still play and measure as they did: samples and figures from before."""
 
 import json
 

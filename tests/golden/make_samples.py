@@ -1,8 +1,10 @@
-"""What the instruments that ship play, and figures of tables and of a short training.
+"""What bundles of earlier versions play, and figures of tables and of a short training.
 
 `tests/test_golden.py` compares them with the files beside this one, which were made before the
-modules of `helpers` were put into folders. To make them anew, after a change that is meant to be
-heard:
+modules of `helpers` were put into folders. `bundles/` holds instruments that shipped then, at
+16 kHz with a room, at 44.1 kHz, and with z. `features.npz` holds what the analysis of then found
+in the recording, so that transfers are compared and not analyses. To make the samples anew, after
+a change that is meant to be heard:
 
     python tests/golden/make_samples.py
 """
@@ -11,6 +13,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -21,14 +24,14 @@ import tiny_instrument
 
 from helpers import config
 from helpers.analysis import audio as sound
-from helpers.analysis import doctor
+from helpers.analysis import doctor, features
 from helpers.evaluation import interpolation, metrics, results
 from helpers.instruments import bundles
 from helpers.training import dataset, loop
 from helpers.transfer import session
 from helpers.transfer.settings import Settings
 
-INSTRUMENTS = ("violin", "violin_44k", "flute", "tenor_saxophone", "trumpet", "autoencoder")
+BUNDLES = GOLDEN / "bundles"
 MOVED = Settings(
     octaves=1,
     cents=20,
@@ -48,28 +51,43 @@ def transfers():
     """Title to every 37th sample of 3 s of a sung melody, played by an instrument."""
     phrase, rate = sound.load(config.DATA / "voice" / "oohs_melody.flac")
     phrase = phrase[: 3 * rate]
-    played = {name: session.transfer_audio(phrase, rate, name) for name in INSTRUMENTS}
-    for title, settings in {
-        "moved": MOVED,
-        "without_vibrato": Settings(vibrato=-0.5),
-        "with_vibrato": Settings(vibrato=0.5),
-    }.items():
-        played[title] = session.transfer_audio(phrase, rate, "violin", settings)
-    played["mixed"] = session.transfer_audio(
-        phrase, rate, "violin", Settings(mix=0.5), second="flute"
-    )
-    at_44k = sound.resample(phrase, rate, 44100)
-    played["at_its_rate"] = session.transfer_audio(
-        at_44k, 44100, "violin", keep_rate=True, keep_loudness=True
-    )
+    before = features_of_before()
+
+    def play(name, settings=Settings(), **options):
+        at = "44100 Hz" if name == "violin_44k" else "16000 Hz"
+        with mock.patch.object(features, "extract", return_value=before[at]):
+            return session.transfer_audio(phrase, rate, BUNDLES / name, settings, **options)
+
+    played = {
+        "violin": play("violin"),
+        "violin_44k": play("violin_44k"),
+        "flute": play("flute"),
+        "autoencoder": play("autoencoder"),
+        "moved": play("violin", MOVED),
+        "without_vibrato": play("violin", Settings(vibrato=-0.5)),
+        "with_vibrato": play("violin", Settings(vibrato=0.5)),
+        "mixed": play("violin", Settings(mix=0.5), second=BUNDLES / "flute"),
+        "at_its_rate": play("violin", keep_rate=True, keep_loudness=True),
+    }
     return {title: audio[::EVERY].astype(np.float32) for title, audio in played.items()}
+
+
+def features_of_before():
+    """`Features` of the melody at the rates of the bundles, by their sample rate."""
+    with np.load(GOLDEN / "features.npz") as file:
+        arrays = dict(file)
+    found = {}
+    for rate, frame_rate in {"16000 Hz": 125, "44100 Hz": 100}.items():
+        curves = [arrays[f"{name} at {rate}"] for name in features.ARRAYS]
+        found[rate] = features.Features(*curves, frame_rate)
+    return found
 
 
 def figures():
     """Metrics of both models of the tables on three clips, and what the doctor says."""
     clips = {name: values[:N_CLIPS] for name, values in results.heldout_clips().items()}
     found = {}
-    for name, path in {"autoencoder": results.AUTOENCODER, "wavernn": results.WAVERNN}.items():
+    for name, path in {"autoencoder": BUNDLES / "autoencoder", "wavernn": results.WAVERNN}.items():
         instrument = bundles.load(path)
         rates = instrument.sample_rate, instrument.frame_rate
         resynthesized = metrics.resynthesize(instrument, clips)
@@ -77,7 +95,7 @@ def figures():
             metrics.compare(original, metrics.measure(played, *rates))
             for original, (_, played, _) in zip(clips["features"], resynthesized, strict=True)
         ]
-    autoencoder = bundles.load(results.AUTOENCODER)
+    autoencoder = bundles.load(BUNDLES / "autoencoder")
     found["interpolation"] = interpolation.evaluate_pairs(autoencoder, clips, n_partners=1)
     found["doctor"] = str(doctor.examine(config.DATA / "violin"))
     return found
