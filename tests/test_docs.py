@@ -114,9 +114,11 @@ def test_instruments_are_as_good_as_their_cards_say():
     first_table = text_of(ROOT / "docs" / "results.md").partition("\n## WaveRNN")[0]
     for page, prefix in ((text_of(ENGLISH), ""), (first_table, "checkpoints/")):
         table = {row[0].strip("`"): row for row in rows(page)}
-        for name in ("violin", "violin_44k", "flute", "trumpet", "tenor_saxophone"):
-            card = json.loads(text_of(config.CHECKPOINTS / name / "model_card.json"))
-            row = table[prefix + name]
+        for path in config.CHECKPOINTS.glob("*/model_card.json"):
+            if path.parent == results.AUTOENCODER:  # it plays all kinds of sounds
+                continue
+            card = json.loads(text_of(path))
+            row = table[prefix + path.parent.name]
             measured = card["heldout"]
             loudness_db, pitch, outliers = row[-3:]
             assert float(loudness_db.split()[0]) == pytest.approx(

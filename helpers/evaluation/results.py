@@ -30,7 +30,7 @@ AUTOENCODER = config.CHECKPOINTS / "autoencoder"
 WAVERNN = config.CHECKPOINTS / "baselines" / "wavernn"
 CLIPS = config.DATA / "instruments"
 PAIR = -1, 0  # of the clips, to be seen and heard: oohs sung, and a saxophone
-PYIN_RANGE_HZ = (55.0, 2200.0)
+PYIN_RANGE_HZ, PYIN_WINDOW_SECONDS = (55.0, 2200.0), 0.064
 # From https://github.com/Dawills-Looper/Timbre-Transfer-Pitch-Detectiong-With-ML- (README of 2023),
 # which does not say on what data or how they were measured.
 QUOTED = "Garzon and Casa 2023, their data"
@@ -69,15 +69,35 @@ def heldout_clips(folder: str | Path | None = None) -> dict:
     """
     paths = sound.find(folder or CLIPS)
     whole = [sound.load(path, config.SAMPLE_RATE)[0] for path in paths]
-    audio = np.stack([one[: min(map(len, whole))] for one in whole])
-    features = [metrics.measure(one, config.SAMPLE_RATE, config.FRAME_RATE) for one in audio]
+    audio = [one[: min(map(len, whole))] for one in whole]
+    names = [path.stem.replace("_", " ") for path in paths]
+    return _examples(audio, names, config.SAMPLE_RATE, config.FRAME_RATE)
+
+
+def _examples(audio, names, sample_rate, frame_rate):
+    """Clips [n_samples] as the examples of a dataset.
+
+    Returns:
+      audio [n_clips, n_samples], f0_hz and loudness_db [n_clips, n_frames], as for training; the
+      `Features` that these are from, the names of the clips, and their sample rate.
+    """
+    features = [metrics.measure(one, sample_rate, frame_rate) for one in audio]
     return {
-        "audio": audio,
+        "audio": np.stack(audio),
         "f0_hz": np.stack([pitch.fill_unvoiced(one.f0_hz) for one in features]),
         "loudness_db": np.stack([one.loudness_db for one in features]),
         "features": features,
-        "name": [path.stem.replace("_", " ") for path in paths],
+        "name": names,
     }
+
+
+def _at_its_rates(examples, instrument):
+    """The examples of `heldout_clips` at the sample rate and the frame rate of an instrument."""
+    rate, frame_rate = instrument.sample_rate, instrument.frame_rate
+    if (rate, frame_rate) == (config.SAMPLE_RATE, config.FRAME_RATE):
+        return examples
+    audio = [sound.resample(one, config.SAMPLE_RATE, rate) for one in examples["audio"]]
+    return _examples(audio, examples["name"], rate, frame_rate)
 
 
 def resynthesis_table(
@@ -87,17 +107,15 @@ def resynthesis_table(
 
     Args:
       instruments: Name, as in `QUOTED_RESYNTHESIS`, to `Instrument`.
-      examples: Of `heldout_clips`.
+      examples: Of `heldout_clips`; each instrument plays them at its own rates.
       with_pyin: Track f0 by pYIN as well, which takes seconds for each sound.
     """
-    rows, by_pyin = [], None
-    if with_pyin:
-        by_pyin = list(map(_by_pyin, examples["audio"], examples["features"]))
+    rows = []
     for name, instrument in instruments.items():
         if name in QUOTED_RESYNTHESIS:
             quoted = zip(METRICS, QUOTED_RESYNTHESIS[name], strict=True)
             rows.append({"model": name, "by": QUOTED} | dict(quoted))
-        rows.append({"model": name, "by": "here"} | _measured(instrument, examples, by_pyin))
+        rows.append({"model": name, "by": "here"} | _measured(instrument, examples, with_pyin))
     return pd.DataFrame(rows)
 
 
@@ -105,7 +123,7 @@ def interpolation_table(
     instrument: Instrument, examples: Mapping, n_partners: int = 3
 ) -> pd.DataFrame:
     """Table 2: what becomes of loudness and f0 when one feature is moved, beside what is quoted."""
-    rows = []
+    rows, examples = [], _at_its_rates(examples, instrument)
     n_clips = len(examples["audio"])
     for kind, of_pairs in interpolation.evaluate_pairs(instrument, examples, n_partners).items():
         quoted = zip(METRICS, QUOTED_INTERPOLATION[kind], strict=False)
@@ -144,8 +162,9 @@ def _with_interval(row, metric):
     return text if np.isnan(low) else f"{text} ({low:.3f} to {high:.3f})"
 
 
-def _measured(instrument, examples, by_pyin):
+def _measured(instrument, examples, with_pyin):
     rates = instrument.sample_rate, instrument.frame_rate
+    examples = _at_its_rates(examples, instrument)
     rows, copies, seconds = [], [], []
     resynthesized = metrics.resynthesize(instrument, examples)
     for original, (_, played, took) in zip(examples["features"], resynthesized, strict=True):
@@ -154,9 +173,12 @@ def _measured(instrument, examples, by_pyin):
         copies.append((played, copy))
         seconds.append(took * instrument.sample_rate / len(played))
     found = _summary(rows, len(rows))
-    if by_pyin:
-        pairs = zip(by_pyin, copies, strict=True)
-        rows = [metrics.compare(original, _by_pyin(*copy)) for original, copy in pairs]
+    if with_pyin:
+        originals = zip(examples["audio"], examples["features"], strict=True)
+        rows = [
+            metrics.compare(_by_pyin(*original, rates[0]), _by_pyin(*copy, rates[0]))
+            for original, copy in zip(originals, copies, strict=True)
+        ]
         found["f0_l1_pyin"] = metrics.means(rows)["f0_l1_semitones"]
     return found | {
         "parameters": instrument.parameters,
@@ -165,16 +187,16 @@ def _measured(instrument, examples, by_pyin):
     }
 
 
-def _by_pyin(audio, features):
+def _by_pyin(audio, features, sample_rate):
     """The same `Features` with pYIN's f0, and CREPE's confidence."""
     low, high = PYIN_RANGE_HZ
     f0_hz, _, _ = librosa.pyin(
         audio,
         fmin=low,
         fmax=high,
-        sr=config.SAMPLE_RATE,
-        frame_length=1024,
-        hop_length=config.SAMPLE_RATE // features.frame_rate,
+        sr=sample_rate,
+        frame_length=round(PYIN_WINDOW_SECONDS * sample_rate),
+        hop_length=sample_rate // features.frame_rate,
     )
     return replace(features, f0_hz=f0_hz)
 
@@ -195,13 +217,14 @@ def interpolated_sounds(
     """Two examples, and what is played on the way from one to the other, to look at and to hear.
 
     Returns:
-      Title to audio, and title to f0 in Hz.
+      Title to audio at the instrument's rate, and title to f0 in Hz.
 
     Raises:
       InputError: There are fewer than two examples.
     """
     if len(examples["audio"]) < 2:
         raise InputError("There is one clip alone: give two or more to interpolate between.")
+    examples = _at_its_rates(examples, instrument)
     tf.random.get_global_generator().reset_from_seed(0)  # the same noise at each call
     names = [examples["name"][i] for i in (first, second)]
     audio = dict(zip(names, examples["audio"][[first, second]], strict=True))

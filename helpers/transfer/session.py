@@ -429,7 +429,7 @@ def transfer_audio(
     Example:
       >>> times_s = np.arange(16000) / 16000
       >>> tone = 0.2 * np.sin(2 * np.pi * 440 * times_s)
-      >>> transfer_audio(tone, 16000, "violin", Settings(octaves=1)).shape
+      >>> transfer_audio(tone, 16000, "violin", Settings(octaves=1), keep_rate=True).shape
       (16000,)
     """
     session = Session(instrument, settings, second=second, room=room)

@@ -70,7 +70,7 @@ def test_pyin_is_librosas():
     f0_hz = np.repeat([220.0, 220.0 * 2 ** (1 / 12)], 8000)
     audio = np.sin(2 * np.pi * np.cumsum(f0_hz) / 16000).astype(np.float32)
     curves = results.metrics.measure(audio, 16000, 125)
-    found = results._by_pyin(audio, curves).f0_hz
+    found = results._by_pyin(audio, curves, 16000).f0_hz
     assert 12 * np.log2(found[100] / found[25]) == pytest.approx(1.0, abs=0.1)
 
 
@@ -83,6 +83,19 @@ def test_table_of_interpolation(instrument, examples):
     assert text["Loudness L1"][0] == "0.042"
     low, high = (table[f"loudness_l1_{end}"][1] for end in ("low", "high"))
     assert text["Loudness L1"][1] == f"{table['loudness_l1'][1]:.3f} ({low:.3f} to {high:.3f})"
+
+
+def test_an_instrument_at_another_rate_plays_the_clips_at_its_own(examples):
+    """They are those at 16 kHz, resampled: the same melody, frame by frame."""
+    made = configurations.build("autoencoder", bindings=tiny_instrument.SMALL, sample_rate=44100)
+    here = results.resynthesis_table({"DDSP autoencoder": made}, examples).iloc[1]
+    assert here["examples"] == 2 and np.isfinite(here["loudness_l1"])
+    table = results.interpolation_table(made, examples)
+    assert table["examples"].dropna().tolist() == [2, 2, 2, 2]
+    sounds, f0_hz = results.interpolated_sounds(made, examples, 0, 1)
+    n_samples = [len(audio) for audio in sounds.values()]
+    assert n_samples == [44100, 44100, *3 * [44100 + made.hop_size]]
+    assert librosa.hz_to_midi(f0_hz["high oboe"][5:95]) == pytest.approx(69.0, abs=0.2)
 
 
 def test_bars_are_as_high_as_their_figures():

@@ -3,6 +3,7 @@
 By libraries that know nothing of the curves: pitch by librosa's YIN, loudness and spectra.
 """
 
+import json
 from dataclasses import fields, replace
 
 import librosa
@@ -17,9 +18,13 @@ from helpers.transfer.adjustment import adjust
 from helpers.transfer.render import Player
 from helpers.transfer.settings import Settings
 
-RATE, HOP = 16000, 128
+VIOLIN = config.CHECKPOINTS / "violin"
+STATISTICS = json.loads((VIOLIN / "statistics.json").read_text(encoding="utf-8"))
+RATE, FRAME_RATE = STATISTICS["sample_rate"], STATISTICS["frame_rate"]
+HOP = RATE // FRAME_RATE
 NOTES_MIDI = (68.3, 71.7, 73.3, 69.7)  # all 30 cents off
-NOTE_FRAMES, REST_FRAMES = 75, 40
+NOTE_FRAMES, REST_FRAMES = round(0.6 * FRAME_RATE), round(0.32 * FRAME_RATE)
+EDGE_FRAMES = round(0.12 * FRAME_RATE)  # of notes and rests, that are not measured
 DOUBTFUL = 2  # the number of the note that is less surely pitched
 
 
@@ -27,7 +32,7 @@ def a_melody():
     """Curves of four notes with some vibrato, between rests."""
     f0_midi, loudness_db, confidence = [], [], []
     for number, note in enumerate(NOTES_MIDI):
-        times_s = np.arange(NOTE_FRAMES) / 125
+        times_s = np.arange(NOTE_FRAMES) / FRAME_RATE
         f0_midi += [np.full(REST_FRAMES, np.nan), note + 0.3 * np.sin(2 * np.pi * 5.5 * times_s)]
         loudness_db += [np.full(REST_FRAMES, -38.0), -18 + 3 * np.sin(np.pi * times_s / 0.6)]
         sure = 0.62 if number == DOUBTFUL else 0.95
@@ -36,7 +41,8 @@ def a_melody():
         np.concatenate([*x, x[0]]).astype(np.float32) for x in (f0_midi, loudness_db, confidence)
     )
     f0_hz = librosa.midi_to_hz(f0_midi)
-    return features.Features(np.arange(len(f0_hz)) / 125, f0_hz, confidence, loudness_db, 125)
+    times_s = np.arange(len(f0_hz)) / FRAME_RATE
+    return features.Features(times_s, f0_hz, confidence, loudness_db, FRAME_RATE)
 
 
 MELODY = a_melody()
@@ -45,8 +51,11 @@ STARTS = REST_FRAMES + (NOTE_FRAMES + REST_FRAMES) * np.arange(4)  # of the note
 
 @pytest.fixture(scope="module")
 def player():
-    second = configurations.build("small", bindings=tiny_instrument.SMALL)
-    return Player(bundles.load(config.CHECKPOINTS / "violin"), second)
+    """The violin and an untrained instrument, in a room that rings for a second."""
+    second = configurations.build("small", RATE, tiny_instrument.SMALL)
+    times_s = np.arange(RATE) / RATE
+    echoes = np.random.default_rng(0).normal(size=RATE) * 10.0 ** (-3.0 * times_s)
+    return Player(bundles.load(VIOLIN), second, room=np.concatenate([[30.0], echoes]))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +70,7 @@ def played(player):
     return play
 
 
-def during(audio, *numbers, skip=15):
+def during(audio, *numbers, skip=EDGE_FRAMES):
     """The held part of notes, [n_notes, n_samples]."""
     numbers = numbers or range(4)
     first, last = skip * HOP, (NOTE_FRAMES - skip) * HOP
@@ -71,7 +80,7 @@ def during(audio, *numbers, skip=15):
 def between(audio):
     """The middle of the rests between notes, [n_rests, n_samples]."""
     ends = (STARTS[:-1] + NOTE_FRAMES) * HOP
-    return np.stack([audio[end + 14 * HOP : end + 28 * HOP] for end in ends])
+    return np.stack([audio[end + EDGE_FRAMES * HOP : end + 2 * EDGE_FRAMES * HOP] for end in ends])
 
 
 def level_db(audio):
@@ -81,7 +90,8 @@ def level_db(audio):
 def pitch_midi(audio):
     """Of each note, [4, n_frames], by YIN."""
     notes = during(audio)
-    f0_hz = librosa.yin(notes, fmin=100, fmax=3200, sr=RATE, frame_length=1024, hop_length=64)
+    at = {"fmin": 100, "fmax": 3200, "sr": RATE, "hop_length": HOP // 2}
+    f0_hz = librosa.yin(notes, frame_length=8 * HOP, **at)
     return librosa.hz_to_midi(f0_hz[:, 8:-8])
 
 
@@ -165,11 +175,11 @@ def test_vibrato_is_added(played):
 
 def test_a_soft_attack_begins_softly(played):
     onsets = [
-        level_db(np.stack([audio[s * HOP : (s + 8) * HOP] for s in STARTS]))
+        level_db(np.stack([audio[s * HOP : (s + EDGE_FRAMES // 2) * HOP] for s in STARTS]))
         for audio in (played(attack_s=0.0), played(attack_s=0.2))
     ]
     assert onsets[1] < onsets[0] - 3
-    held = [level_db(during(played(attack_s=s), skip=30)) for s in (0.0, 0.2)]
+    held = [level_db(during(played(attack_s=s), skip=2 * EDGE_FRAMES)) for s in (0.0, 0.2)]
     assert abs(held[1] - held[0]) < 1.5
 
 
@@ -189,7 +199,7 @@ def test_the_room_rings_on(played):
 
 def test_the_mix_goes_to_the_second_instrument(played):
     spectra = [
-        np.log(np.abs(librosa.stft(during(played(mix=m)), n_fft=1024)) + 1e-4).mean(axis=(0, 2))
+        np.log(np.abs(librosa.stft(during(played(mix=m)), n_fft=8 * HOP)) + 1e-4).mean(axis=(0, 2))
         for m in (0.0, 0.5, 1.0)
     ]
     way = [np.linalg.norm(spectra[i] - spectra[j]) for i, j in ((0, 1), (1, 2), (0, 2))]
