@@ -30,10 +30,12 @@ DRAWN_SECONDS = 11
 
 def main():
     """Writes the four sounds and the picture."""
-    melody, sample_rate = sound.load(MELODY, config.SAMPLE_RATE)
+    melody, sample_rate = sound.load(MELODY)
     sounds = {"voice": melody}
     for name in INSTRUMENTS:
-        sounds[name] = session.transfer_audio(melody, sample_rate, name, keep_loudness=True)
+        sounds[name] = session.transfer_audio(
+            melody, sample_rate, name, keep_rate=True, keep_loudness=True
+        )
     SOUNDS.mkdir(exist_ok=True)
     for name, audio in sounds.items():
         audio = audio * min(1.0, PEAK / np.abs(audio).max())

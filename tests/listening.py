@@ -3,6 +3,7 @@
 import librosa
 import numpy as np
 
+SAMPLE_RATE = 16000  # Hz
 FRAME_RATE = 125  # frames a second of the f0 that the shipped clips are known to have
 
 
@@ -18,12 +19,12 @@ def cents_off(audio, sample_rate, f0_hz):
       Absolute distance in each frame in which f0 is known; NaN where no pitch was heard.
     """
     heard_hz, _, _ = librosa.pyin(
-        audio,
+        librosa.resample(audio, orig_sr=sample_rate, target_sr=SAMPLE_RATE),
         fmin=100,
         fmax=2000,
-        sr=sample_rate,
+        sr=SAMPLE_RATE,
         frame_length=1024,
-        hop_length=sample_rate // FRAME_RATE,
+        hop_length=SAMPLE_RATE // FRAME_RATE,
         max_transition_rate=200,  # with the default it loses fast leaps at this frame rate
     )
     n_frames = min(len(heard_hz), len(f0_hz))

@@ -65,39 +65,32 @@ def heldout_clips(folder: str | Path | None = None) -> dict:
 
     Returns:
       audio [n_clips, n_samples], f0_hz and loudness_db [n_clips, n_frames], as for training; the
-      `Features` that these are from, and the names of the clips.
+      `Features` that these are from, and the names and paths of the clips.
     """
-    paths = sound.find(folder or CLIPS)
-    whole = [sound.load(path, config.SAMPLE_RATE)[0] for path in paths]
-    audio = [one[: min(map(len, whole))] for one in whole]
-    names = [path.stem.replace("_", " ") for path in paths]
-    return _examples(audio, names, config.SAMPLE_RATE, config.FRAME_RATE)
+    return _examples(sound.find(folder or CLIPS), config.SAMPLE_RATE, config.FRAME_RATE)
 
 
-def _examples(audio, names, sample_rate, frame_rate):
-    """Clips [n_samples] as the examples of a dataset.
-
-    Returns:
-      audio [n_clips, n_samples], f0_hz and loudness_db [n_clips, n_frames], as for training; the
-      `Features` that these are from, the names of the clips, and their sample rate.
-    """
+def _examples(paths, sample_rate, frame_rate):
+    """What `heldout_clips` returns of sound files, at any rates."""
+    whole = [sound.load(path, sample_rate)[0] for path in paths]
+    audio = np.stack([one[: min(map(len, whole))] for one in whole])
     features = [metrics.measure(one, sample_rate, frame_rate) for one in audio]
     return {
-        "audio": np.stack(audio),
+        "audio": audio,
         "f0_hz": np.stack([pitch.fill_unvoiced(one.f0_hz) for one in features]),
         "loudness_db": np.stack([one.loudness_db for one in features]),
         "features": features,
-        "name": names,
+        "name": [path.stem.replace("_", " ") for path in paths],
+        "path": paths,
     }
 
 
 def _at_its_rates(examples, instrument):
     """The examples of `heldout_clips` at the sample rate and the frame rate of an instrument."""
-    rate, frame_rate = instrument.sample_rate, instrument.frame_rate
-    if (rate, frame_rate) == (config.SAMPLE_RATE, config.FRAME_RATE):
+    rates = instrument.sample_rate, instrument.frame_rate
+    if rates == (config.SAMPLE_RATE, config.FRAME_RATE):
         return examples
-    audio = [sound.resample(one, config.SAMPLE_RATE, rate) for one in examples["audio"]]
-    return _examples(audio, examples["name"], rate, frame_rate)
+    return _examples(examples["path"], *rates)
 
 
 def resynthesis_table(
@@ -209,6 +202,23 @@ def _summary(rows, n_clips):
         found[metric] = means[metric]
         found[f"{metric}_low"], found[f"{metric}_high"] = intervals[metric]
     return found
+
+
+def resynthesized_sounds(
+    instruments: Mapping[str, Instrument], examples: Mapping, number: int
+) -> tuple[dict[str, np.ndarray], int]:
+    """An example, and what instruments play of its features, to look at and to hear.
+
+    Returns:
+      Title to audio, and the sample rate of them all: the highest of the instruments'.
+    """
+    one = {name: values[number : number + 1] for name, values in examples.items()}
+    rate = max(instrument.sample_rate for instrument in instruments.values())
+    audio = {one["name"][0]: sound.load(one["path"][0], rate)[0]}
+    for title, instrument in instruments.items():
+        ((_, played, _),) = metrics.resynthesize(instrument, _at_its_rates(one, instrument))
+        audio[title] = sound.resample(played, instrument.sample_rate, rate)
+    return audio, rate
 
 
 def interpolated_sounds(

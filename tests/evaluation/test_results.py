@@ -86,7 +86,6 @@ def test_table_of_interpolation(instrument, examples):
 
 
 def test_an_instrument_at_another_rate_plays_the_clips_at_its_own(examples):
-    """They are those at 16 kHz, resampled: the same melody, frame by frame."""
     made = configurations.build("autoencoder", bindings=tiny_instrument.SMALL, sample_rate=44100)
     here = results.resynthesis_table({"DDSP autoencoder": made}, examples).iloc[1]
     assert here["examples"] == 2 and np.isfinite(here["loudness_l1"])
@@ -96,6 +95,16 @@ def test_an_instrument_at_another_rate_plays_the_clips_at_its_own(examples):
     n_samples = [len(audio) for audio in sounds.values()]
     assert n_samples == [44100, 44100, *3 * [44100 + made.hop_size]]
     assert librosa.hz_to_midi(f0_hz["high oboe"][5:95]) == pytest.approx(69.0, abs=0.2)
+
+
+def test_sounds_of_instruments_of_different_rates(instrument, examples):
+    high = configurations.build("autoencoder", bindings=tiny_instrument.SMALL, sample_rate=44100)
+    models = {"low": instrument, "high": high}
+    sounds, sample_rate = results.resynthesized_sounds(models, examples, 1)
+    assert sample_rate == 44100 and list(sounds) == ["low oboe", "low", "high"]
+    assert {len(audio) for audio in sounds.values()} == {44100}
+    f0_hz = librosa.yin(sounds["low oboe"], fmin=100, fmax=1000, sr=44100)
+    assert np.median(f0_hz) == pytest.approx(220.0, rel=0.01)
 
 
 def test_bars_are_as_high_as_their_figures():
