@@ -26,6 +26,7 @@ GROUP_FRAMES = 100  # of similar pitch, which share the size of their arrays
 EDGE_FFT = 4096  # samples of a spectrum in which the band edge is looked for
 EDGE_HZ = 500.0  # on either side of a band edge that are compared
 EDGE_DROP_DB = 18.0  # by which a spectrum falls there at least
+EMPTY_DB = -60.0  # below the loudest: the most that there is above a band edge
 QUIETEST_DB = -110.0  # amplitude of a harmonic: what is less, codecs and 16 bits do not keep
 SINGLE_NOTE_HZ = 3000.0  # up to which a second note is looked for
 SINGLE_NOTE_SHARE = 0.9  # of the power there that a single note has on its harmonics
@@ -151,7 +152,8 @@ def find_band_edge_hz(audio: np.ndarray, sample_rate: int) -> float:
     """The frequency above which a recording holds nothing, as codecs and resampling leave it.
 
     There the spectrum falls off a cliff, its floor between the harmonics too, and stays below. An
-    instrument that is weak in its highs has no such cliff.
+    instrument that is weak in its highs has no such cliff, and a voice, which may fall as steeply
+    above a formant, sounds on above it.
 
     Args:
       audio: Shape [n_samples].
@@ -169,7 +171,8 @@ def find_band_edge_hz(audio: np.ndarray, sample_rate: int) -> float:
     n = round(EDGE_HZ * EDGE_FFT / sample_rate)
     floor_db = np.median(sliding_window_view(spectrum_db, n), axis=-1)
     after_db = np.maximum.accumulate(floor_db[::-1])[::-1][n:]
-    drop_db = floor_db[:-n] - after_db
+    is_empty = after_db <= spectrum_db.max() + EMPTY_DB
+    drop_db = np.where(is_empty, floor_db[:-n] - after_db, 0.0)
     if drop_db.max() < EDGE_DROP_DB:
         return sample_rate / 2
     steepest = drop_db.argmax()

@@ -171,3 +171,14 @@ def test_a_sound_that_is_weak_in_its_highs_has_no_band_edge():
     pink = scipy.signal.lfilter([1.0], [1.0, -0.98], white_noise(len(curve)))
     sound = tone(curve, 0.3 / np.arange(1, 20) ** 3) + 0.01 * pink
     assert harmonics.find_band_edge_hz(sound, SAMPLE_RATE) == SAMPLE_RATE / 2
+
+
+def test_a_steep_fall_above_a_formant_is_no_band_edge():
+    """As that of a sung "ooh", whose harmonics go on 40 dB below."""
+    curve = vibrato(220.0, seconds=3.0)
+    sound = tone(curve, 0.1 / np.arange(1, 100)) + white_noise(len(curve))
+    formant = scipy.signal.firwin2(
+        2047, [0, 1700, 1900, SAMPLE_RATE / 2], [1, 1, 0.1, 0.1], fs=SAMPLE_RATE
+    )
+    sound = scipy.signal.oaconvolve(sound, formant, mode="same")
+    assert harmonics.find_band_edge_hz(sound, SAMPLE_RATE) == SAMPLE_RATE / 2
