@@ -19,7 +19,8 @@ RECORDINGS = DATA / "recordings"
 RESULTS = ROOT / "results"
 # The user's datasets, checkpoints and bundles; quick runs have a folder of their own.
 RUNS = RESULTS / "quick_runs" if QUICK else ROOT / "runs"
-# Pitch that was tracked before, so that it is not tracked again; may be deleted at any time.
+# Pitch and harmonics that were found before, so that they are not sought again; may be deleted at
+# any time.
 CACHE = ROOT / "runs" / "cache"
 UPLOADS = DATA / "my_audio"
 RECORDED_SETS = DATA / "my_recordings"  # a folder for each instrument to be learned
