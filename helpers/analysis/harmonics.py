@@ -10,6 +10,7 @@ Amplitudes are those of sines at full scale 1. Noise is a one-sided power densit
 from 0 Hz to half the sample rate is the mean square of the noise.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ import scipy.signal
 from numpy.lib.stride_tricks import sliding_window_view
 
 from helpers.analysis import features
+from helpers.analysis.phase_spectra import PhaseSpectra
 
 PERIODS = 4  # of f0, the fewest in which neither harmonics nor the noise between them mix
 WINDOW_SECONDS = 0.023  # the shortest window; high notes get more periods
@@ -87,6 +89,7 @@ def analyze(
     n_harmonics: int,
     edges_hz: np.ndarray,
     window_seconds: float = WINDOW_SECONDS,
+    noise_window_seconds: float | None = None,
 ) -> HarmonicAnalysis:
     """Finds the harmonics of a recording and the noise between them.
 
@@ -100,6 +103,8 @@ def analyze(
       edges_hz: Of the bands of the noise, rising. Shape [n_bands + 1].
       window_seconds: The shortest window: longer ones part harmonics from noise better, shorter
         ones follow changes better.
+      noise_window_seconds: The shortest window of the noise, if it is another one: what is measured
+        in longer ones varies less.
 
     >>> turns = 220 * np.arange(16000) / 16000
     >>> tone = 0.5 * np.sin(2 * np.pi * turns) + 0.1 * np.sin(6 * np.pi * turns)
@@ -107,7 +112,8 @@ def analyze(
     >>> found.amplitudes[60].round(3)
     array([0.5, 0. , 0.1], dtype=float32)
     """
-    arguments = audio, f0_hz, sample_rate, frame_rate, n_harmonics, edges_hz, window_seconds
+    windows = window_seconds, noise_window_seconds
+    arguments = audio, f0_hz, sample_rate, frame_rate, n_harmonics, edges_hz, *windows
     blocks = [vars(block) for block in analyze_blocks(*arguments)]
     return HarmonicAnalysis(
         **{name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
@@ -122,29 +128,32 @@ def analyze_blocks(
     n_harmonics: int,
     edges_hz: np.ndarray,
     window_seconds: float = WINDOW_SECONDS,
+    noise_window_seconds: float | None = None,
 ) -> Iterator[HarmonicAnalysis]:
     """Yields what `analyze` returns, block by block, in memory for one block."""
     hop = features.hop_size(sample_rate, frame_rate)
+    windows = _Windows(window_seconds, noise_window_seconds or window_seconds, sample_rate)
     edges_hz = np.asarray(edges_hz, float)
     for first in range(0, len(f0_hz), BLOCK_FRAMES):
         block_hz = np.asarray(f0_hz[first : first + BLOCK_FRAMES], np.float64)
-        reach = _reach(block_hz, window_seconds, sample_rate)
+        reach = windows.reach(block_hz)
         start, end = first * hop - reach, (first + len(block_hz)) * hop + reach
         curve_hz = np.interp(np.arange(start, end) / hop, np.arange(len(f0_hz)), f0_hz)
-        clip = _Clip(_cut(audio, start, end), curve_hz / sample_rate, sample_rate)
+        samples = _cut(audio, start, end)
         centres = reach + hop * np.arange(len(block_hz))
-        groups = _groups(block_hz, window_seconds)
-        parts = [
-            vars(
-                _analyze(
-                    clip, centres[group], block_hz[group], n_harmonics, edges_hz, window_seconds
+        parts, order = [], []
+        for octave in _octaves(block_hz):
+            lowest = block_hz[octave].min() / sample_rate
+            spectra = PhaseSpectra(samples, curve_hz / sample_rate, lowest)
+            for group in windows.groups(block_hz, octave):
+                part = _analyze(
+                    spectra, centres[group], block_hz[group], windows, n_harmonics, edges_hz
                 )
-            )
-            for group in groups
-        ]
-        order = np.argsort(np.concatenate(groups))
+                parts.append(vars(part))
+                order.append(group)
+        back = np.argsort(np.concatenate(order))
         yield HarmonicAnalysis(
-            **{name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
+            **{name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}
         )
 
 
@@ -250,106 +259,115 @@ def is_known(
 
 
 @dataclass(frozen=True)
-class _Clip:
-    """Samples, the cycles that f0 makes in each, and how many make a second."""
+class _Windows:
+    """The shortest windows of harmonics and of noise in seconds, and samples a second."""
 
-    audio: np.ndarray
-    f0: np.ndarray
+    harmonics_seconds: float
+    noise_seconds: float
     sample_rate: int
 
+    def periods(self, f0_hz: np.ndarray) -> np.ndarray:
+        """Periods in both, even numbers: then f0 / 2 is at a zero, too. Shape [2, n_frames]."""
+        seconds = np.array([self.harmonics_seconds, self.noise_seconds])
+        return (2 * np.ceil(np.maximum(PERIODS, np.outer(seconds, f0_hz)) / 2)).astype(int)
 
-def _analyze(clip, centres, f0_hz, n_harmonics, edges_hz, window_seconds):
+    def reach(self, f0_hz: np.ndarray) -> int:
+        """Samples on either side of a frame for both, a fifth more where the pitch falls."""
+        return 1 + int(1.2 * self.sample_rate * np.max(self.periods(f0_hz) / f0_hz) / 2)
+
+    def groups(self, f0_hz: np.ndarray, frames: np.ndarray) -> Iterator[np.ndarray]:
+        """Some frames, in groups of the same numbers of periods and similar pitch."""
+        by_pitch = frames[np.argsort(f0_hz[frames])]
+        changes = np.diff(self.periods(f0_hz[by_pitch])).any(axis=0)
+        for part in np.split(by_pitch, np.flatnonzero(changes) + 1):
+            for first in range(0, len(part), GROUP_FRAMES):
+                yield part[first : first + GROUP_FRAMES]
+
+
+def _octaves(f0_hz):
+    """The numbers of the frames in each octave, from the lowest f0 up."""
+    octaves = np.log2(f0_hz / f0_hz.min()).astype(int)
+    return [np.flatnonzero(octaves == octave) for octave in np.unique(octaves)]
+
+
+def _analyze(spectra, centres, f0_hz, windows, n_harmonics, edges_hz):
     """The `HarmonicAnalysis` of frames around centres, whose windows have as many periods."""
-    nyquist_hz = clip.sample_rate / 2
-    periods = _periods(f0_hz[0], window_seconds)
-    n_sums = n_harmonics * periods
-    # What adds up at every whole cycle in the window, the harmonics at each `periods`th of them.
-    reach = _reach(f0_hz, window_seconds, clip.sample_rate)
-    n_audible = min(n_sums, int(nyquist_hz / f0_hz.min() * periods))
-    sums, bandwidth = _turned_back(clip, centres, periods, reach, n_audible)
-    bandwidth_hz = (bandwidth * clip.sample_rate).astype(np.float32)
-    sums_hz = np.outer(f0_hz / periods, np.arange(1, n_sums + 1))
-    sums = np.where(sums_hz < nyquist_hz, np.pad(sums, [(0, 0), (0, n_sums - n_audible)]), 0.0)
-    amplitudes = 2 * sums[:, periods - 1 :: periods]
-    density = 2 * sums**2 / bandwidth_hz[:, np.newaxis]
-    # What changes in a harmonic spreads around it: noise is measured in the middle half of a gap,
-    # and never at the cycle beside a harmonic, where a Hann window has no zero.
-    cycle, margin = np.arange(1, n_sums + 1), max(2, periods // 4)
-    is_middle = (cycle % periods >= margin) & (cycle % periods <= periods - margin)
-    gaps = density[:, is_middle].reshape(len(f0_hz), n_harmonics, -1)
-    is_point = is_middle | ((cycle >= 2) & (cycle < margin))  # there is no harmonic at 0 Hz
-    points_hz, points = sums_hz[:, is_point], density[:, is_point]
-    band_density = np.stack(
-        [
-            _band_means(hz[hz < nyquist_hz], row[hz < nyquist_hz], edges_hz)
-            for hz, row in zip(points_hz, points, strict=True)
-        ]
-    )
-    highest_hz = np.minimum(points_hz[:, -1:], nyquist_hz)
+    sample_rate = windows.sample_rate
+    reach = windows.reach(f0_hz)
+    periods, noise_periods = windows.periods(f0_hz[:1])[:, 0]
+    n_audible = min(n_harmonics, math.ceil(sample_rate / 2 / f0_hz.min()) - 1)
+    harmonics = slice(periods, n_audible * periods + 1, periods)
+    power, bandwidth = spectra.power(centres, periods, reach, harmonics)
+    power = power * (np.outer(f0_hz, np.arange(1, n_audible + 1)) < sample_rate / 2)
+    amplitudes = np.pad(2 * np.sqrt(power), [(0, 0), (0, n_harmonics - n_audible)])
+    # Of the noise all whole cycles in the window; the harmonics are at each `periods`th of them.
+    n_gaps = min(n_harmonics, math.ceil(sample_rate / 2 / f0_hz.min()))
+    cycles = slice(0, n_gaps * noise_periods + 1)
+    power, noise_bandwidth = spectra.power(centres, noise_periods, reach, cycles)
+    density = 2 * power / (noise_bandwidth[:, np.newaxis] * sample_rate)
+    widths_hz = f0_hz[:, np.newaxis] / noise_periods
+    nyquist, edges = sample_rate / 2 / widths_hz, edges_hz / widths_hz
+    noise = _noise(density, noise_periods, nyquist, edges, n_harmonics)
     return HarmonicAnalysis(
         f0_hz.astype(np.float32),
-        bandwidth_hz,
+        (bandwidth * sample_rate).astype(np.float32),
         amplitudes.astype(np.float32),
-        gaps.mean(axis=2).astype(np.float32),
-        band_density.astype(np.float32),
-        (edges_hz[1:] > points_hz[:, :1]) & (edges_hz[:-1] < highest_hz),
+        *noise,
     )
 
 
-def _turned_back(clip, centres, periods, reach, n_sums):
-    """What adds up at each whole cycle in the window of each frame.
+def _noise(density, periods, nyquist, edges, n_harmonics):
+    """`noise_density`, `band_density` and `is_measured` of a `HarmonicAnalysis`.
 
-    Returns:
-      Magnitudes, of which a sine gives half its amplitude: shape [n_frames, n_sums]; and the
-      bandwidths of the windows in cycles a sample: shape [n_frames].
+    Args:
+      density: At each cycle in the window, from 0. Shape [n_frames, n_cycles].
+      periods: In the window.
+      nyquist: Half the sample rate in cycles. Shape [n_frames, 1].
+      edges: Of the bands, in cycles. Shape [n_frames, n_bands + 1].
+      n_harmonics: How many gaps are wanted.
     """
-    at = centres[:, np.newaxis] + np.arange(-reach, reach + 1)
-    at = at.clip(0, len(clip.f0) - 1)
-    cycles = np.cumsum(clip.f0)
-    cycles = (cycles[at] - cycles[centres][:, np.newaxis]) / periods
-    # A mean over the phase and not over the time: each sample counts by the cycles it lasts.
-    window = np.where(np.abs(cycles) < 0.5, 1 + np.cos(2 * np.pi * cycles), 0.0) * clip.f0[at]
-    window /= window.sum(axis=1, keepdims=True)
-    turned = (clip.audio[at] * window).astype(np.complex64)
-    back = np.exp(-2j * np.pi * cycles).astype(np.complex64)
-    sums = np.empty((len(centres), n_sums), np.float32)
-    for cycle in range(n_sums):
-        turned *= back
-        sums[:, cycle] = np.abs(turned.sum(axis=1))
-    return sums, np.sum(window**2, axis=1)
+    cycle, margin = np.arange(density.shape[1]), max(2, periods // 4)
+    is_audible = cycle < nyquist
+    density = np.where(is_audible, density, 0.0)
+    # What changes in a harmonic spreads around it: noise is measured in the middle half of a gap,
+    # and never at the cycle beside a harmonic, where a Hann window has no zero.
+    is_middle = (cycle % periods >= margin) & (cycle % periods <= periods - margin)
+    n_gaps = len(cycle) // periods
+    gaps = density[:, is_middle].reshape(len(density), n_gaps, -1).mean(axis=2)
+    is_point = is_middle | ((cycle >= 2) & (cycle < margin))  # there is no harmonic at 0 Hz
+    (points,) = np.nonzero(is_point)
+    last = points[np.sum(is_audible[:, points], axis=1) - 1]
+    highest = np.minimum(points[-1] + (n_harmonics - n_gaps) * periods, nyquist)
+    return (
+        np.pad(gaps, [(0, 0), (0, n_harmonics - n_gaps)]).astype(np.float32),
+        _band_means(density, points, last, edges).astype(np.float32),
+        (edges[:, 1:] > points[0]) & (edges[:, :-1] < highest),
+    )
 
 
-def _band_means(points_hz, density, edges_hz):
-    """Means over bands of what is a straight line between points, and level beyond the last."""
-    ends_hz = [min(0.0, edges_hz[0]), max(points_hz[-1], edges_hz[-1]) + 1.0]
-    points_hz = np.concatenate([ends_hz[:1], points_hz, ends_hz[1:]])
-    density = np.concatenate([density[:1], density, density[-1:]])
-    grid_hz = np.union1d(points_hz, edges_hz)
-    values = np.interp(grid_hz, points_hz, density)
-    areas = np.diff(grid_hz) * (values[1:] + values[:-1]) / 2
-    below = np.concatenate([[0.0], np.cumsum(areas)])
-    return np.diff(below[np.searchsorted(grid_hz, edges_hz)]) / np.diff(edges_hz)
+def _band_means(density, points, last, edges):
+    """Means over bands of what is a straight line between points, and level beyond the last.
 
-
-def _groups(f0_hz, window_seconds):
-    """The numbers of the frames, in groups of the same number of periods and similar pitch."""
-    by_pitch = np.argsort(f0_hz)
-    changes = np.flatnonzero(np.diff(_periods(f0_hz[by_pitch], window_seconds))) + 1
-    return [
-        part[first : first + GROUP_FRAMES]
-        for part in np.split(by_pitch, changes)
-        for first in range(0, len(part), GROUP_FRAMES)
-    ]
-
-
-def _periods(f0_hz, window_seconds):
-    """Periods in the window, an even number: then f0 / 2 is at a zero of it, too."""
-    return (2 * np.ceil(np.maximum(PERIODS, window_seconds * f0_hz) / 2)).astype(int)
-
-
-def _reach(f0_hz, window_seconds, sample_rate):
-    """Samples on either side of a frame for its window, a fifth more where the pitch falls."""
-    return 1 + int(1.2 * sample_rate * np.max(_periods(f0_hz, window_seconds) / f0_hz) / 2)
+    Args:
+      density: At each cycle. Shape [n_frames, n_cycles].
+      points: The cycles at which there is noise alone. Shape [n_points].
+      last: The last point of each frame. Shape [n_frames].
+      edges: Of the bands, in cycles. Shape [n_frames, n_bands + 1].
+    """
+    rows = np.arange(len(density))[:, np.newaxis]
+    known = density[rows, np.minimum(points, last[:, np.newaxis])]
+    cycles = np.arange(int(edges.max()) + 2)
+    place = np.interp(cycles, points, np.arange(len(points)))
+    below = place.astype(int)
+    above = np.minimum(below + 1, len(points) - 1)
+    line = known[:, below] + (known[:, above] - known[:, below]) * (place - below)
+    areas = np.cumsum((line[:, 1:] + line[:, :-1]) / 2, axis=1)
+    areas = np.pad(areas, [(0, 0), (1, 0)])
+    whole = np.floor(edges).astype(int)
+    rest = edges - whole
+    slope = line[rows, whole + 1] - line[rows, whole]
+    areas = areas[rows, whole] + rest * (line[rows, whole] + rest * slope / 2)
+    return np.diff(areas) / np.diff(edges)
 
 
 def _cut(audio, start, end):
