@@ -16,9 +16,9 @@ import soundfile
 
 from helpers import config
 from helpers.analysis import audio as sound
-from helpers.analysis import features, pitch
+from helpers.analysis import features, harmonics, pitch
 from helpers.analysis.features import Features
-from helpers.training import dataset
+from helpers.training import dataset, targets
 
 SAMPLE_RATE, FRAME_RATE, HOP_SIZE = 16000, 125, 128
 LENGTHS = {"audio": 64000, "f0_hz": 501, "f0_confidence": 501, "loudness_db": 501}
@@ -538,6 +538,157 @@ def test_the_order_is_that_of_the_names(notes, tmp_path, tracked, monkeypatch):
             np.testing.assert_array_equal(
                 getattr(alone, group)[name], getattr(together, group)[name]
             )
+
+
+SIZES = {"n_harmonics": 40, "n_noise_bands": 65}
+
+
+@pytest.fixture(scope="module")
+def with_targets(recordings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("with targets") / "dataset"
+    return dataset.prepare(recordings, folder, 16000, 100, **SIZES), folder
+
+
+def test_targets_are_beside_the_features(with_targets):
+    made, folder = with_targets
+    assert made.source.n_harmonics == 40 and made.source.n_noise_bands == 65
+    for group in made.train, made.heldout:
+        assert group["harmonic_log_power"].shape == (len(group["audio"]), 401, 40)
+        assert group["noise_log_density"].shape == (len(group["audio"]), 401, 65)
+        assert group["bandwidth_hz"].shape == (len(group["audio"]), 401)
+        assert isinstance(group["harmonic_log_power"], np.memmap)
+        unsure = group["f0_confidence"] <= targets.SURE_CONFIDENCE
+        assert np.isnan(group["harmonic_log_power"][unsure]).all()
+        assert np.isfinite(group["harmonic_log_power"][~unsure, :4]).mean() > 0.9
+    loaded = dataset.load(folder)
+    assert loaded.fingerprint == made.fingerprint and loaded.source == made.source
+
+
+def test_targets_are_those_of_the_examples_own_audio(with_targets):
+    """Analysed alone, an example has the harmonics that it was given."""
+    for group in with_targets[0].train, with_targets[0].heldout:
+        for audio, f0_hz, target in zip(
+            group["audio"], group["f0_hz"], group["harmonic_log_power"], strict=True
+        ):
+            found = harmonics.analyze(audio, f0_hz, 16000, 100, 4, np.linspace(0, 8000, 66))
+            powers = np.log(found.amplitudes[20:-20] ** 2 / 2 + 1e-20)
+            known = np.isfinite(target[20:-20, :4])
+            np.testing.assert_allclose(powers[known], target[20:-20, :4][known], atol=0.02)
+
+
+def test_without_targets_nothing_changes(with_targets, recordings, tmp_path):
+    made, _ = with_targets
+    without = dataset.prepare(recordings, tmp_path / "dataset", 16000, 100)
+    assert set(without.train) == set(dataset.FIELDS)
+    for name in dataset.FIELDS:
+        np.testing.assert_array_equal(without.train[name], made.train[name])
+    assert made.statistics == without.statistics | {"band_edge_hz": 8000.0}
+
+
+def test_the_band_edge_is_the_highest_of_the_recordings(notes, tmp_path):
+    """Of two, one at 11.025 kHz and one at 16 kHz."""
+    for path, rate in zip(sorted(notes.iterdir()), (11025, 16000), strict=True):
+        audio, _ = sound.load(path, rate)
+        noise = np.random.default_rng(0).normal(0, 1e-3, len(audio))
+        soundfile.write(tmp_path / path.name, audio + noise, rate)
+    made = dataset.prepare(tmp_path, tmp_path / "dataset", 44100, 100, **SIZES)
+    edges_hz = json.loads((tmp_path / "dataset" / "dataset.json").read_text())["band_edges_hz"]
+    assert sorted(edges_hz) == ["a.wav", "b.wav"]
+    assert list(edges_hz.values()) == pytest.approx([5500, 7950], abs=150)
+    assert made.statistics["band_edge_hz"] == edges_hz["b.wav"]
+
+
+def test_silence_after_a_short_note_has_no_targets(with_targets, recordings):
+    note, _ = sound.load(recordings / "short.ogg", SAMPLE_RATE)
+    end = len(note) // 160 + 2
+    groups = (with_targets[0].train, with_targets[0].heldout)
+    (found,) = [g for g in groups if (g["f0_confidence"][:, end:] == 0).all(axis=1).any()]
+    (i,) = np.flatnonzero((found["f0_confidence"][:, end:] == 0).all(axis=1))
+    for name in ("harmonic_log_power", "noise_log_density"):
+        assert np.isnan(found[name][i, end:]).all() and np.isfinite(found[name][i]).any()
+    assert (found["bandwidth_hz"][i] > 0).all()
+
+
+@pytest.mark.parametrize("name, value", [("noise_log_density", -np.inf), ("bandwidth_hz", np.nan)])
+def test_targets_that_are_no_numbers_are_refused(with_targets, refused, name, value):
+    made = with_targets[0]
+    values = np.array(made.train[name])
+    values[-1, 7] = value
+    with refused(f"dataset is damaged .*{name}.*: prepare it again"):
+        replace(made, train={**made.train, name: values}).check()
+    made.check()
+
+
+def test_other_targets_have_another_fingerprint(with_targets):
+    made = with_targets[0]
+    values = np.array(made.heldout["harmonic_log_power"])
+    values[0, 100, 0] = -7
+    others = replace(made, heldout={**made.heldout, "harmonic_log_power": values})
+    assert made.fingerprint == replace(made).fingerprint != others.fingerprint
+
+
+def test_the_sizes_of_the_targets_belong_to_the_source(notes):
+    without = dataset.source_of(notes)
+    assert dataset.source_of(notes, **SIZES) != without
+    assert dataset.source_of(notes, n_harmonics=40, n_noise_bands=64) != dataset.source_of(
+        notes, **SIZES
+    )
+
+
+def test_a_dataset_from_before_there_were_targets_is_read(prepared, tmp_path):
+    folder = Path(shutil.copytree(prepared[1], tmp_path / "dataset"))
+    content = json.loads((folder / "dataset.json").read_text())
+    for name in SIZES:
+        del content["source"][name]
+    (folder / "dataset.json").write_text(json.dumps(content))
+    loaded = dataset.load(folder)
+    assert loaded.source == prepared[0].source and loaded.statistics == prepared[0].statistics
+
+
+def test_targets_of_a_stopped_prepare_are_kept(notes, tmp_path, tracked, monkeypatch):
+    """With a file added, only that one is analysed, and the dataset is as if made at once."""
+    folder = tmp_path / "recordings"
+    shutil.copytree(notes, folder)
+    lengths = []
+
+    def analyze_blocks(audio, *args, analyze_blocks=harmonics.analyze_blocks, **options):
+        lengths.append(len(audio))
+        return analyze_blocks(audio, *args, **options)
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "_examples", stop)  # when the first file was analysed
+        with pytest.raises(KeyboardInterrupt):
+            dataset.prepare(folder, tmp_path / "dataset", 16000, 100, **SIZES)
+    monkeypatch.setattr(harmonics, "analyze_blocks", analyze_blocks)
+    dataset.prepare(folder, tmp_path / "dataset", 16000, 100, **SIZES)
+    assert len(lengths) == 1
+    soundfile.write(folder / "c.wav", play([330.0]), SAMPLE_RATE)
+    dataset.prepare(folder, tmp_path / "dataset", 16000, 100, **SIZES)
+    assert len(lengths) == 2
+    monkeypatch.setattr(config, "CACHE", tmp_path / "another cache")
+    dataset.prepare(folder, tmp_path / "at once", 16000, 100, **SIZES)
+    assert len(lengths) == 5
+    for name in dataset.FILES:
+        once, again = (tmp_path / part / name for part in ("at once", "dataset"))
+        assert once.read_bytes() == again.read_bytes()
+
+
+def test_mean_targets_are_those_of_what_is_known():
+    values = np.full((2, 3, 5), np.nan, np.float16)
+    values[0, :2, 1], values[1, 0, 1], values[1, 2, 3] = [-4.0, -6.0], -8.0, -10.0
+    group = {"harmonic_log_power": values, "noise_log_density": values[:, :, :2] - 1}
+    harmonic_log_power, noise_log_density = dataset.mean_targets(group)
+    np.testing.assert_allclose(harmonic_log_power, [-6, -6, -8, -10, -10])
+    np.testing.assert_allclose(noise_log_density, [-7, -7])
+
+
+def test_targets_of_which_nothing_is_known_have_no_mean(refused):
+    values = np.full((2, 3, 5), np.nan, np.float16)
+    with refused("no pitch is sure enough to learn from: give clean recordings"):
+        dataset.mean_targets({"harmonic_log_power": values, "noise_log_density": values})
 
 
 @pytest.mark.slow
