@@ -5,10 +5,11 @@
     python data/render_corpus.py --only instruments/oboe
     python data/render_corpus.py --heldout           # the clips of data/instruments/
 
-`trumpet/` is four minutes of one instrument's practice at 44.1 kHz, `instruments/` an NSynth
-(Engel et al. 2017) in miniature: eight minutes of twenty instruments and voices at 16 kHz. Both
-are played by `render.py` from FluidR3's sampled notes, with what it needs. The practice is drawn
-at random from a fixed seed: the same fluidsynth gives the same files, bit for bit.
+`trumpet/`, `cello/`, `clarinet/` and `voice/` are four minutes of one instrument's practice each,
+`instruments/` an NSynth (Engel et al. 2017) in miniature: eight minutes of twenty instruments and
+voices. All are played by `render.py` from FluidR3's sampled notes, with what it needs, at 44.1 kHz.
+The practice is drawn at random from a fixed seed: the same fluidsynth gives the same files, bit
+for bit.
 """
 
 import argparse
@@ -34,10 +35,10 @@ from render import (
 )
 
 DATA = Path(__file__).parent
-TRUMPET_FILES, TRUMPET_SECONDS = 5, 40  # beside the one of long notes
+SOLO_FILES, SOLO_SECONDS = 5, 40  # beside the one of long notes
 INSTRUMENT_SECONDS = 21.5
-INSTRUMENT_RATE = 16000  # Hz; that of the model, and small
 HELDOUT_SECONDS = 4  # the length of an example that a model is trained on
+HELDOUT_RATE = 16000  # Hz; small enough to ship
 
 REGISTER = 14  # semitones that a study moves in
 N_REGISTERS = 5
@@ -65,7 +66,6 @@ def _struck(program):
     return Instrument(program, vibrato_cents=0, slide_s=0.03, onset_s=0.002)
 
 
-TRUMPET = Part("trumpet", _wind(56), "F#3", "C6")
 PARTS = (
     Part("electric_piano", _struck(4), "E2", "C6", holds=False),
     Part("vibraphone", _struck(11), "F3", "F6", holds=False),
@@ -75,7 +75,7 @@ PARTS = (
     Part("violin", VIOLIN, "G3", "A6"),
     Part("viola", Instrument(41, vibrato_cents=10, slide_s=0.05, onset_s=0.01), "C3", "A5"),
     Part("cello", Instrument(42, vibrato_cents=10, slide_s=0.06, onset_s=0.01), "C2", "C5"),
-    TRUMPET,
+    Part("trumpet", _wind(56), "F#3", "C6"),
     Part("trombone", _wind(57), "E2", "A#4"),
     Part("muted_trumpet", _wind(59), "F#3", "A5"),
     Part("french_horn", _wind(60), "F2", "D5"),
@@ -88,6 +88,8 @@ PARTS = (
     Part("choir_aahs", Instrument(52, 10, slide_s=0.09, onset_s=0.05), "C3", "G5"),
     Part("voice_oohs", VOICE, "C3", "G5"),
 )
+# Those that an instrument of their own learns from: the name of a folder to the name of a part.
+SOLOISTS = {"trumpet": "trumpet", "cello": "cello", "clarinet": "clarinet", "voice": "voice_oohs"}
 
 
 def practice(part, seconds, seed):
@@ -216,13 +218,16 @@ STUDIES = (_long_note, _scale, _arpeggio, _melody, _repeated, _leaps, _single_no
 
 
 def corpus():
-    """Yields the clips to train on, each with its sample rate."""
-    scores = [practice(TRUMPET, TRUMPET_SECONDS, seed) for seed in range(1, TRUMPET_FILES + 1)]
-    for i, score in enumerate([long_notes(TRUMPET, 0), *scores], 1):
-        yield Clip(f"trumpet/trumpet_{i}", TRUMPET.instrument, 60, score), SAMPLE_RATE
+    """Yields the clips to train on."""
+    parts = {part.name: part for part in PARTS}
+    for folder, name in SOLOISTS.items():
+        part = parts[name]
+        scores = [practice(part, SOLO_SECONDS, seed) for seed in range(1, SOLO_FILES + 1)]
+        for i, score in enumerate([long_notes(part, 0), *scores], 1):
+            yield Clip(f"{folder}/{folder}_{i}", part.instrument, 60, score)
     for part in PARTS:
         score = practice(part, INSTRUMENT_SECONDS, 0)
-        yield Clip(f"instruments/{part.name}", part.instrument, 60, score), INSTRUMENT_RATE
+        yield Clip(f"instruments/{part.name}", part.instrument, 60, score)
 
 
 # Our own phrases, one an instrument, on which no model is trained.
@@ -241,12 +246,11 @@ HELDOUT = {
 
 
 def heldout():
-    """Yields the clips that ship, of four seconds each, with their sample rate."""
+    """Yields the clips that ship, of four seconds each."""
     instruments = {part.name: part.instrument for part in PARTS}
     for name, score in HELDOUT.items():
         beats_per_minute = 60 * _seconds(score.split()) / (HELDOUT_SECONDS - LEAD_S - TAIL_S)
-        clip = Clip(f"instruments/{name}", instruments[name], beats_per_minute, score)
-        yield clip, INSTRUMENT_RATE
+        yield Clip(f"instruments/{name}", instruments[name], beats_per_minute, score)
 
 
 def main():
@@ -259,14 +263,14 @@ def main():
     add("--sound-bank", type=Path, default=Path(SOUND_BANK))
     arguments = parser.parse_args()
     folder = arguments.folder or (DATA if arguments.heldout else DATA / "corpus")
-    clips = {clip.name: (clip, rate) for clip, rate in (heldout if arguments.heldout else corpus)()}
+    clips = {clip.name: clip for clip in (heldout if arguments.heldout else corpus)()}
+    rate = HELDOUT_RATE if arguments.heldout else SAMPLE_RATE
     unknown = set(arguments.only or ()) - set(clips)
     if unknown:
         raise SystemExit(f"There is no clip {min(unknown)}: choose of {', '.join(clips)}.")
     check_player(arguments.sound_bank)
     for name in arguments.only or clips:
-        clip, rate = clips[name]
-        render_clip(clip, folder, arguments.sound_bank, rate)
+        render_clip(clips[name], folder, arguments.sound_bank, rate)
         print(f"{name}.flac")
 
 

@@ -37,7 +37,7 @@ def test_rendered_sources_are_those_of_the_corpus(script, monkeypatch):
     monkeypatch.syspath_prepend(str(config.DATA))
     corpus = pytest.importorskip("render_corpus")
     rendered = {name for name, source in script.SOURCES.items() if source.is_rendered}
-    assert rendered == {clip.name.split("/")[0] for clip, _ in corpus.corpus()}
+    assert rendered == {clip.name.split("/")[0] for clip in corpus.corpus()}
 
 
 def test_missing_recordings_are_one_sentence(script, tmp_path, capsys):
