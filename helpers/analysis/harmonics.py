@@ -143,8 +143,11 @@ def analyze_blocks(
         centres = reach + hop * np.arange(len(block_hz))
         parts, order = [], []
         for octave in _octaves(block_hz):
-            lowest = block_hz[octave].min() / sample_rate
-            spectra = PhaseSpectra(samples, curve_hz / sample_rate, lowest)
+            lowest_hz = block_hz[octave].min()
+            reach = windows.reach(block_hz[octave])
+            spectra = PhaseSpectra(
+                samples, curve_hz / sample_rate, centres[octave], reach, lowest_hz / sample_rate
+            )
             for group in windows.groups(block_hz, octave):
                 part = _analyze(
                     spectra, centres[group], block_hz[group], windows, n_harmonics, edges_hz

@@ -22,19 +22,26 @@ QUADRATURE = 64  # points of a window in which its bandwidth is measured
 
 
 class PhaseSpectra:
-    """The spectra of a clip, for frames whose f0 is not below a given one."""
+    """The spectra of a clip around some of its samples."""
 
-    def __init__(self, audio: np.ndarray, f0: np.ndarray, lowest_f0: float) -> None:
-        """Spreads the samples.
+    def __init__(
+        self, audio: np.ndarray, f0: np.ndarray, centres: np.ndarray, reach: int, lowest_f0: float
+    ) -> None:
+        """Spreads the samples that lie near the centres.
 
         Args:
           audio: Shape [n_samples].
           f0: In cycles a sample. Shape [n_samples].
-          lowest_f0: Of the frames whose spectra are wanted, in cycles a sample.
+          centres: Of the frames whose spectra are wanted, in samples. Shape [n_frames].
+          reach: Samples on either side of a centre that are near it.
+          lowest_f0: Of these frames, in cycles a sample.
         """
         self._f0, self._cycles = f0, np.cumsum(f0)
         self._points = scipy.fft.next_fast_len(math.ceil(OVERSAMPLING / lowest_f0), real=True)
-        self._grid = _spread(audio * f0, (self._cycles - self._cycles[0]) * self._points)
+        positions = (self._cycles - self._cycles[0]) * self._points
+        near = _near(centres, reach, len(audio))
+        size = int(positions[-1]) + 2 * WIDTH + 1
+        self._grid = _spread((audio * f0)[near], positions[near] + WIDTH, size)
 
     def power(
         self, centres: np.ndarray, periods: int, reach: int, cycles: slice
@@ -92,17 +99,23 @@ def _hann(size, offsets):
     return 1 + cosines * np.cos(offsets) + sines * np.sin(offsets)
 
 
-def _spread(values, positions):
-    """Values on an even grid, whose points from the first are `positions` + WIDTH."""
+def _near(centres, reach, n_samples):
+    """True for samples that are near a centre. Shape [n_samples]."""
+    first, end = (centres - reach).clip(0), (centres + reach + 1).clip(max=n_samples)
+    begun = np.bincount(first, minlength=n_samples + 1)
+    ended = np.bincount(end, minlength=n_samples + 1)
+    return np.cumsum(begun - ended)[:-1] > 0
+
+
+def _spread(values, positions, size):
+    """Values at positions between the points of an even grid, on the points. Shape [size]."""
     nearest = np.floor(positions).astype(int)
     rest = (positions - nearest).astype(np.float32)
     values = values.astype(np.float32)
-    size = nearest[-1] + 2 * WIDTH + 1
-    grid = np.zeros(size, np.float32)
+    grid = np.zeros(size)
     for offset in range(1 - WIDTH // 2, WIDTH // 2 + 1):
-        spread = values * _kernel(offset - rest)
-        grid += np.bincount(nearest + (WIDTH + offset), spread, size)
-    return grid
+        grid += np.bincount(nearest + offset, values * _kernel(offset - rest), size)
+    return grid.astype(np.float32)
 
 
 def _kernel(distance):
