@@ -23,7 +23,7 @@ ROOMS = {
     "synthesis": {"analysis"},
     "instruments": {"analysis", "synthesis"},
     "evaluation": {"analysis", "instruments"},
-    "training": {"analysis", "evaluation", "instruments"},
+    "training": {"analysis", "evaluation", "instruments", "synthesis"},
     "transfer": {"analysis", "instruments", "synthesis"},
     "interface": {"analysis", "evaluation", "instruments", "training", "transfer"},
 }

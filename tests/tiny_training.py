@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from helpers.instruments.instrument import Instrument
 from helpers.training import dataset, steps
+from helpers.training.objectives import RESYNTHESIS
 
 SAMPLE_RATE, FRAME_RATE, HOP_SIZE = 16000, 125, 128
 
@@ -38,6 +39,8 @@ EXAMPLES = dataset.Dataset(tones([220.0, 330.0, 440.0]), tones([277.0]), STATIST
 class Network(tf.keras.Model):
     """Noise that learns to be as loud as a sound: a loss with something in it to learn."""
 
+    encoder = decoder = None
+
     def __init__(self, loss_weight, noise, dtype):
         super().__init__()
         self.loss_weight, self.noise = loss_weight, noise
@@ -59,5 +62,6 @@ def build(seed=0, loss_weight=1.0, noise=1.0, dtype="float32"):
     """An `Instrument` of such a network."""
     tf.keras.utils.set_random_seed(seed)
     network = Network(loss_weight, noise, dtype)
-    network(steps.heldout_batches(EXAMPLES.heldout)[0])
-    return Instrument(network, "", SAMPLE_RATE, HOP_SIZE)
+    made = Instrument(network, "", SAMPLE_RATE, HOP_SIZE)
+    network(steps.heldout_batches(made, EXAMPLES.heldout, RESYNTHESIS)[0])
+    return made

@@ -22,6 +22,7 @@ from training import test_loop
 
 from helpers.errors import InputError
 from helpers.training import loop, recipe, steps
+from helpers.training.objectives import RESYNTHESIS
 
 ONE = tf.distribute.get_strategy()
 TWO = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -36,11 +37,15 @@ def run(folder, strategy, build=tiny_training.build, n_steps=30, **options):
 def noises():
     """What the noise adds to a loss on each device, of the same clip on both."""
     with TWO.scope():
-        network = tiny_training.build().network
-    trained = steps.Steps(network, TWO, 10, 0.01, 0, 10)
-    (clip,) = steps.heldout_batches(tiny_training.EXAMPLES.heldout)
-    played = TWO.run(trained._play, (clip, tf.constant(0, tf.int64)))
-    return [float(loss) for loss in TWO.experimental_local_results(played[1])]
+        instrument = tiny_training.build()
+    trained = steps.Steps(instrument.network, RESYNTHESIS, TWO, 10, 0.01, 0, 10)
+    (clip,) = steps.heldout_batches(instrument, tiny_training.EXAMPLES.heldout, RESYNTHESIS)
+
+    def loss():
+        with trained._noise_of(tf.constant(0, tf.int64)):
+            return RESYNTHESIS.measure(instrument.network, clip, training=True)[0]
+
+    return [float(loss) for loss in TWO.experimental_local_results(TWO.run(loss))]
 
 
 def main(folder):

@@ -4,7 +4,7 @@
 examples, and `loop`, which trains on them; `history` describes how far a training has come.
 `python -m helpers.training --help` trains without a notebook.
 
-May import: `analysis`, `evaluation`, `instruments`.
+May import: `analysis`, `evaluation`, `instruments`, `synthesis`.
 """
 
 __all__ = ["dataset", "history", "loop", "recipe"]

@@ -49,9 +49,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add("--data", "recordings", Path, "folder of recordings of one instrument", required=True)
     add("--save", "folder", Path, "folder for all that is made; names the bundle", required=True)
-    add("--steps", "steps", int, "in all (5000)")
-    add("--config", "configuration", str, "which model, such as autoencoder or ddsp (small)")
-    add("--sample-rate", "sample_rate", int, "in Hz (16000)")
+    add("--steps", "steps", int, "in all (1000; 5000 for models that learn by ear alone)")
+    add("--config", "configuration", str, "which model, such as analysis_z or small (analysis)")
+    add("--sample-rate", "sample_rate", int, "in Hz, such as 16000 (44100)")
     add("--precision", "precision", str, "such as mixed_float16, on a GPU (float32)")
     add("--from", "fine_tuned_from", Path, "bundle to fine-tune, instead of these three")
     add("--learning-rate", "learning_rate", float, "the highest (0.002)")

@@ -1,5 +1,6 @@
 """The losses of a training so far, and a sentence about them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,11 +52,13 @@ class Progress:
     """How far a training is, after an evaluation.
 
     Attributes:
-      history: The `History` up to now.
+      history: The `History` of this stage up to now.
       original: Audio [n_samples] of one held-out example, the same each time.
       resynthesis: Audio [n_samples] of its features, played with the weights of now.
-      step, steps: How many steps are done, and how many there will be.
+      step, steps: How many steps of this stage are done, and how many there will be.
       seconds_left: Until then; NaN where nothing could be timed yet.
+      title: Of the stage; empty if it is the only one.
+      earlier: Title to `History` of the stages before.
     """
 
     history: History
@@ -64,16 +67,29 @@ class Progress:
     step: int
     steps: int
     seconds_left: float
+    title: str = ""
+    earlier: Mapping[str, History] = field(default_factory=dict)
+
+    @property
+    def stages(self) -> dict[str, History]:
+        """Title to `History` of all stages so far."""
+        return {**self.earlier, self.title: self.history}
+
+    @property
+    def steps_done(self) -> int:
+        """How many steps of all stages are done."""
+        return self.step + sum(history.step[-1] for history in self.earlier.values())
 
     @property
     def summary(self) -> str:
-        """One sentence: the time left, the held-out loss, its best, and whether it still falls."""
+        """The stage, the time left, the held-out loss, its best, and whether it still falls."""
         loss, (best, best_step) = self.history.heldout_loss[-1], self.history.best
+        title = f"{self.title}. " if self.title else ""
         left = "" if np.isnan(self.seconds_left) else f", {_duration(self.seconds_left)} left"
         at_best = "its best" if loss == best else f"at its best {best:.2f}, at step {best_step:,}"
         stalled = f"; {STALLED}" if self.history.has_stalled(self.steps) else ""
         return (
-            f"Step {self.step:,} of {self.steps:,}{left}: the held-out loss is {loss:.2f}, "
+            f"{title}Step {self.step:,} of {self.steps:,}{left}: the held-out loss is {loss:.2f}, "
             f"{at_best}{stalled}."
         )
 

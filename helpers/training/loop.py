@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +16,7 @@ from helpers.tensorflow_import import tf
 from helpers.training.checkpoints import Checkpoints
 from helpers.training.dataset import Dataset
 from helpers.training.history import STALLED, History, Progress
+from helpers.training.objectives import RESYNTHESIS, Objective
 from helpers.training.steps import Steps, draw_batch, heldout_batches
 from helpers.training.tensorboard import Logs
 
@@ -35,11 +36,13 @@ def train(
     learning_rate: float = LEARNING_RATE,
     seed: int = 0,
     *,
+    objective: Objective = RESYNTHESIS,
+    earlier: Mapping[str, History] | None = None,
     report: Callable[[Progress], None] | None = None,
     strategy: tf.distribute.Strategy | None = None,
     gains_db: tuple[float, float] = (0.0, 0.0),
 ) -> History:
-    """Trains an instrument to play what its features were taken from, and keeps checkpoints.
+    """Trains an instrument by one objective, and keeps checkpoints.
 
     Every `EVALUATE_EVERY` steps the held-out loss is measured and a checkpoint written. Called
     again with the same folder it goes on where it stopped, after an interrupt as after a crash,
@@ -57,8 +60,10 @@ def train(
       dataset: A `dataset.Dataset` of the instrument's sample and frame rate.
       folder: Where checkpoints go.
       steps: How many steps in all, those of earlier calls included.
-      learning_rate: Of Adam, at its highest.
+      learning_rate: Of Adam, at its highest; the objective has a share of it.
       seed: The same seed gives the same batches and noise.
+      objective: What is learned; to play what the features were taken from, if none is given.
+      earlier: Title to `History` of the stages before this one, for the report.
       report: Called with a `history.Progress` after each evaluation.
       strategy: A `tf.distribute.Strategy` in whose scope the instrument was built; it spreads each
         batch over its devices. The current one if None.
@@ -83,6 +88,8 @@ def train(
         n_steps=steps,
         learning_rate=learning_rate,
         seed=seed,
+        objective=objective,
+        earlier=earlier or {},
         gains_db=gains_db,
         report=report,
         strategy=strategy,
@@ -137,6 +144,8 @@ class _Run:
         n_steps,
         learning_rate,
         seed,
+        objective,
+        earlier,
         gains_db,
         report,
         strategy,
@@ -144,10 +153,13 @@ class _Run:
         self._instrument, self._dataset = instrument, dataset
         self._seed, self._gains_db = seed, gains_db
         self._n_steps, self._learning_rate, self._report = n_steps, learning_rate, report
-        self._heldout = heldout_batches(dataset.heldout)
-        self._original = np.array(dataset.heldout["audio"][0])
-        network = instrument.network
-        self.steps = Steps(network, strategy, n_steps, learning_rate, seed, EVALUATE_EVERY)
+        self._objective, self._earlier = objective, earlier
+        self._heldout = heldout_batches(instrument, dataset.heldout, objective)
+        first = {name: dataset.heldout[name][:1] for name in RESYNTHESIS.fields}
+        (self._first,) = heldout_batches(instrument, first, RESYNTHESIS)
+        self._original = np.array(first["audio"][0])
+        network, rate = instrument.network, learning_rate * objective.relative_rate
+        self.steps = Steps(network, objective, strategy, n_steps, rate, seed, EVALUATE_EVERY)
         self._checkpoints = Checkpoints(folder, **self.steps.state)
         self._first_timed = None  # step and time from which on nothing is compiled any more
         before = network.get_weights()
@@ -164,11 +176,12 @@ class _Run:
             self.logs.sound(done, "original", self._original, self._instrument.sample_rate)
         if self._is_due(done) and done not in self.history.step:  # it stopped while evaluating
             self._evaluate(done)
-        elif done >= self._n_steps:
+        elif done >= self._n_steps and self._objective.is_last:
             tqdm.write(f"Trained for {done} steps already: ask for more, or choose another folder.")
             self.steps.take_best()
             self._tell(done, self._listen()[1])
-        with tqdm(total=self._n_steps, initial=done, desc="training", unit="step") as bar:
+        title = self._objective.title or "training"
+        with tqdm(total=self._n_steps, initial=done, desc=title, unit="step") as bar:
             for step, batch in enumerate(self._batches(done), done + 1):
                 self.steps.train(batch)
                 self._first_timed = self._first_timed or (step, time.perf_counter())
@@ -218,7 +231,8 @@ class _Run:
 
         def draw(step):
             examples = self._dataset.train
-            batch = draw_batch(self._instrument, examples, self._seed, step, self._gains_db)
+            objective, gains_db = self._objective, self._gains_db
+            batch = draw_batch(self._instrument, examples, objective, self._seed, step, gains_db)
             return self.steps.spread(batch)
 
         with ThreadPoolExecutor(1) as thread:
@@ -244,7 +258,9 @@ class _Run:
     def _listen(self):
         """Mean held-out loss, and the first held-out example as it is played now."""
         results = [self.steps.evaluate(batch) for batch in self._heldout]
-        return float(np.mean([loss for _, loss in results])), results[0][0].numpy()[0]
+        (_, *sounds), *_ = results
+        played = sounds[0] if sounds else self.steps.play(self._first)
+        return float(np.mean([loss for loss, *_ in results])), played.numpy()[0]
 
     def _steps_a_second(self, step):
         """NaN before there is a step that could be timed."""
@@ -266,7 +282,18 @@ class _Run:
     def _tell(self, step, played):
         if self._report is not None:
             left = (self._n_steps - step) / self._steps_a_second(step)
-            self._report(Progress(self.history, self._original, played, step, self._n_steps, left))
+            self._report(
+                Progress(
+                    self.history,
+                    self._original,
+                    played,
+                    step,
+                    self._n_steps,
+                    left,
+                    self._objective.title,
+                    self._earlier,
+                )
+            )
 
 
 def _check(instrument: Instrument, dataset: Dataset, strategy: tf.distribute.Strategy) -> None:

@@ -17,16 +17,19 @@ from pathlib import Path
 import numpy as np
 
 from helpers.analysis import audio as sound
-from helpers.config import SAMPLE_RATE
 from helpers.errors import InputError
 from helpers.evaluation import metrics
 from helpers.files import explaining, replacing
 from helpers.instruments import bundles, configurations
 from helpers.tensorflow_import import tf
 from helpers.training import dataset as datasets
-from helpers.training import loop
+from helpers.training import loop, objectives
 from helpers.training.history import History, Progress
-from helpers.training.steps import BATCH_SIZE
+
+SAMPLE_RATE = 44100  # Hz
+STEPS = 1000  # of an instrument that learns from an analysis; sound is slower to learn from
+STEPS_BY_EAR = 5000  # of others
+MOST_DEVICES = 4  # each has a clip of the smallest batch at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +39,14 @@ class Recipe:
     Attributes:
       recordings: Folder of the recordings of one instrument.
       folder: Where all that is made goes. Its name is the instrument's.
-      steps: How many in all.
+      steps: How many in all stages; None for as many as the configuration needs: `STEPS`, or
+        `STEPS_BY_EAR` where there is one stage.
       configuration: Of the model, one of `configurations.names()`.
       sample_rate: Hz, one of `instrument.SAMPLE_RATES`.
       precision: One of `instrument.PRECISIONS`.
       fine_tuned_from: Folder or zip of a bundle to start from. It keeps its own configuration and
         sample rate, whatever is given here.
-      learning_rate: Of Adam, at its highest.
+      learning_rate: Of Adam, at its highest in the first stage.
       seed: Of the first weights, the batches and the noise.
       gains_db: The least and the most that a clip is made louder by, at random.
       credit: Who made the recordings.
@@ -54,8 +58,8 @@ class Recipe:
 
     recordings: Path
     folder: Path
-    steps: int = 5000
-    configuration: str = "small"
+    steps: int | None = None
+    configuration: str = "analysis"
     sample_rate: int = SAMPLE_RATE
     precision: str = "float32"
     fine_tuned_from: Path | None = None
@@ -66,7 +70,7 @@ class Recipe:
     licence: str = ""
 
     def __post_init__(self):
-        loop.check_options(self.steps, self.learning_rate, self.seed, self.gains_db)
+        loop.check_options(STEPS if self.steps is None else self.steps, self.learning_rate, self.seed, self.gains_db)
         name = self.name.casefold()
         if name in ("", "dataset", "training.json") or name.startswith("checkpoints_"):
             raise InputError(
@@ -117,8 +121,9 @@ class Training:
     Attributes:
       recipe: The `Recipe`.
       instrument: New or, where it is fine-tuned, as it was loaded; `train` changes it.
+      steps: How many there will be in all stages.
       dataset: None before `prepare`.
-      history: Empty before `train`.
+      histories: Title of each stage so far to its `History`; empty before `train`.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -129,7 +134,7 @@ class Training:
         """
         self.recipe = recipe
         self.dataset: datasets.Dataset | None = None
-        self.history = History()
+        self.histories: dict[str, History] = {}
         self._strategy = devices()
         tf.keras.utils.set_random_seed(recipe.seed)  # of the first weights
         with self._strategy.scope():
@@ -139,16 +144,22 @@ class Training:
                 self.instrument = configurations.build(
                     recipe.configuration, recipe.sample_rate, precision=recipe.precision
                 )
+        self._stages = objectives.stages_of(self.instrument)
+        self.steps = recipe.steps or (STEPS if len(self._stages) > 1 else STEPS_BY_EAR)
         self._first_card = self.instrument.card
         self._first_weights = None
         if recipe.fine_tuned_from:
-            self._first_weights = _hash(self.instrument.network.get_weights())
+            self._first_weights = self._hash_of_weights()
+
+    @property
+    def history(self) -> History:
+        """Of the last stage so far; empty before `train`."""
+        return [History(), *self.histories.values()][-1]
 
     @property
     def source(self) -> datasets.Source:
         """Of the dataset."""
-        rates = self.instrument.sample_rate, self.instrument.frame_rate
-        return datasets.source_of(self.recipe.recordings, *rates)
+        return datasets.source_of(self.recipe.recordings, **self._sizes)
 
     def description(self) -> dict:
         """What is learned from what, in the words of `check_is_the_same`.
@@ -208,45 +219,89 @@ class Training:
             except InputError as error:
                 print(f"{error} That is done now.")
         if self.dataset is None or self.dataset.source != source:
-            rates = source.sample_rate, source.frame_rate
-            self.dataset = datasets.prepare(self.recipe.recordings, folder, *rates)
+            self.dataset = datasets.prepare(self.recipe.recordings, folder, **self._sizes)
         return self.dataset
 
     def train(self, report: Callable[[Progress], None] | None = None) -> History:
-        """Trains as far as that is not done yet; see `loop.train`.
+        """Trains through all stages, as far as that is not done yet; see `loop.train`.
 
         Checkpoints are in a folder of this training alone: with other recordings or another
-        configuration it begins anew.
+        configuration it begins anew. A stage begins with what the one before has learned: after
+        more steps of that one it begins anew, too.
 
         Args:
           report: Called with a `history.Progress` after each evaluation.
+
+        Returns:
+          The `History` of the last stage.
 
         Raises:
           InputError: The loss rose beyond bounds, or the folder cannot be written to.
         """
         recipe, dataset = self.recipe, self.dataset or self.prepare()
-        description = self.description()
-        text = json.dumps(description, indent=2) + "\n"
-        with replacing(recipe.folder / "training.json") as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
-        fingerprint = hashlib.blake2b((dataset.fingerprint + text).encode(), digest_size=6)
-        self.history = loop.train(
-            self.instrument,
-            dataset,
-            recipe.folder / f"checkpoints_{fingerprint.hexdigest()}",
-            recipe.steps,
-            recipe.learning_rate,
-            recipe.seed,
-            report=report,
-            strategy=self._strategy,
-            gains_db=recipe.gains_db,
-        )
+        folder = self._folder_of_checkpoints(dataset)
+        if len(self._stages) > 1 and not recipe.fine_tuned_from:
+            self.instrument.network.decoder.set_means(
+                *datasets.mean_targets(dataset.train), dataset.statistics["band_edge_hz"]
+            )
+        self.histories = {}
+        for stage, steps in zip(self._stages, self._shares, strict=True):
+            if self.histories:
+                folder = folder.with_name(f"{folder.name}_{self._hash_of_weights()}")
+            history = loop.train(
+                self.instrument,
+                dataset,
+                folder,
+                steps,
+                recipe.learning_rate,
+                recipe.seed,
+                objective=stage,
+                earlier=dict(self.histories),
+                report=report,
+                strategy=self._strategy,
+                gains_db=recipe.gains_db,
+            )
+            self.histories[stage.title] = history
+            if not _is_done(history, steps):
+                break
         return self.history
 
     @property
     def is_done(self) -> bool:
         """Whether all steps were taken; not after an interrupt."""
-        return bool(self.history.step) and self.history.step[-1] >= self.recipe.steps
+        return len(self.histories) == len(self._stages) and all(
+            map(_is_done, self.histories.values(), self._shares)
+        )
+
+    @property
+    def _shares(self):
+        return objectives.shares_of(self.steps, self._stages)
+
+    @property
+    def _sizes(self):
+        """What a dataset for the instrument has to fit."""
+        n_harmonics, n_noise_bands = self.instrument.analysis_size or (0, 0)
+        return {
+            "sample_rate": self.instrument.sample_rate,
+            "frame_rate": self.instrument.frame_rate,
+            "n_harmonics": n_harmonics,
+            "n_noise_bands": n_noise_bands,
+        }
+
+    def _folder_of_checkpoints(self, dataset):
+        """That of this training; writes down what is learned from what."""
+        text = json.dumps(self.description(), indent=2) + "\n"
+        with replacing(self.recipe.folder / "training.json") as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
+        fingerprint = hashlib.blake2b((dataset.fingerprint + text).encode(), digest_size=6)
+        return self.recipe.folder / f"checkpoints_{fingerprint.hexdigest()}"
+
+    def _hash_of_weights(self):
+        """Twelve letters and digits for the weights of the instrument."""
+        found = hashlib.blake2b(digest_size=6)
+        for weights in self.instrument.network.get_weights():
+            found.update(np.ascontiguousarray(weights).data)
+        return found.hexdigest()
 
     def evaluate(self) -> dict[str, float]:
         """Scores the instrument on the held-out examples, and writes its card.
@@ -259,7 +314,7 @@ class Training:
         self.instrument.card = bundles.card(
             recipe.name,
             self.instrument,
-            self.history.best[1],
+            sum(history.best[1] for history in self.histories.values()),
             scores,
             recipe.credit,
             recipe.licence,
@@ -296,11 +351,12 @@ def follow(recipe: Recipe, report: Callable[[Progress], None] | None = None) -> 
     dataset = training.prepare()
     n_train, n_heldout = len(dataset.train["audio"]), len(dataset.heldout["audio"])
     print(f"Dataset: {n_train} examples to learn from, {n_heldout} held out.")
-    history = training.train(report)
+    training.train(report)
     if not training.is_done:
         return None
-    loss, step = history.best
-    print(f"Training: held-out loss {loss:.3f} at its best, step {step}.")
+    for title, history in training.histories.items():
+        loss, step = history.best
+        print(f"{title or 'Training'}: held-out loss {loss:.3f} at its best, step {step}.")
     scores = training.evaluate()
     print("Held out: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()) + ".")
     return training
@@ -313,15 +369,11 @@ def devices() -> tf.distribute.Strategy:
     """
     # Whoever is the first to ask for it makes it: in a strategy's scope it would belong to that.
     tf.random.get_global_generator()
-    gpus = tf.config.list_logical_devices("GPU")[:BATCH_SIZE]
+    gpus = tf.config.list_logical_devices("GPU")[:MOST_DEVICES]
     if len(gpus) < 2:
         return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
 
 
-def _hash(arrays: list[np.ndarray]) -> str:
-    """Twelve letters and digits for the content of arrays."""
-    found = hashlib.blake2b(digest_size=6)
-    for array in arrays:
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
+def _is_done(history, steps):
+    return bool(history.step) and history.step[-1] >= steps

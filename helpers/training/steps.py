@@ -7,73 +7,97 @@ import numpy as np
 
 from helpers.analysis import features
 from helpers.instruments.instrument import Instrument
+from helpers.synthesis import xla
 from helpers.tensorflow_import import tf
+from helpers.training.objectives import Objective
 
-CLIP_SECONDS = 2.0
-BATCH_SIZE = 4
 WARM_UP = 50  # steps, in which the learning rate rises; a tenth of shorter trainings
 FINAL_LEARNING_RATE = 0.05  # share of the highest, reached by half a cosine
 CLIP_NORM = 3.0
-INPUTS = ("audio", "f0_hz", "loudness_db")
 HELDOUT_EXAMPLES = 32  # at most, so that evaluations take no longer with more data
+POWERS = {"harmonic_log_power", "noise_log_density"}  # fields of natural logarithms
+NEPERS_PER_DB = np.float32(np.log(10.0) / 10.0)
 
 
 def draw_batch(
     instrument: Instrument,
     examples: Mapping[str, np.ndarray],
+    objective: Objective,
     seed: int,
     step: int,
     gains_db: tuple[float, float] = (0.0, 0.0),
 ) -> dict[str, np.ndarray]:
-    """The batch of one step, as arrays: random clips of 2 s from random examples.
+    """The batch of one step, as float32 arrays: random clips from random examples.
 
-    Each is made louder or softer by a random gain between those given, the sound as its loudness.
+    Each is made louder or softer by a random gain between those given, the sound as its loudness
+    and its powers.
 
     Returns:
-      audio [BATCH_SIZE, n_frames * hop], f0_hz and loudness_db [BATCH_SIZE, n_frames]: as many
-      frames as a network plays samples of.
+      The fields of the objective, for as many frames as a network plays samples of: audio
+      [batch_size, n_frames * hop], all others [batch_size, n_frames, ...].
     """
     random = np.random.default_rng([seed, step])
+    n_examples, n_frames = _size(instrument, examples)
+    length = min(n_frames, int(objective.clip_seconds * instrument.frame_rate))
+    rows = random.integers(0, n_examples, objective.batch_size)
+    starts = random.integers(0, n_frames - length + 1, objective.batch_size)
+    batch = _cut(instrument, examples, objective, rows, starts, length)
+    if any(gains_db):
+        _change_gain(batch, random.uniform(*gains_db, objective.batch_size).astype(np.float32))
+    return batch
+
+
+def heldout_batches(
+    instrument: Instrument, examples: Mapping[str, np.ndarray], objective: Objective
+) -> list[dict[str, tf.Tensor]]:
+    """Batches, all of one size, of all examples or of evenly spaced ones, the first first.
+
+    Each example is whole, or begins where it begins and has the seconds of the objective. Of a
+    whole one the features of the last frame are left out: a network plays a hop of samples for each
+    frame, and that one lies at the end of the audio.
+    """
+    n_examples, n_frames = _size(instrument, examples)
+    n_batches = -(-min(n_examples, HELDOUT_EXAMPLES) // objective.batch_size)
+    size = min(n_examples, HELDOUT_EXAMPLES) // n_batches
+    rows = np.linspace(0, n_examples - 1, n_batches * size).astype(int)
+    if objective.heldout_seconds:
+        n_frames = min(n_frames, int(objective.heldout_seconds * instrument.frame_rate))
+    batches = (
+        _cut(instrument, examples, objective, some, [0] * size, n_frames)
+        for some in np.split(rows, n_batches)
+    )
+    return [{name: tf.constant(x) for name, x in batch.items()} for batch in batches]
+
+
+def _size(instrument, examples):
+    """Numbers of examples, and of frames that a network plays of each."""
     n_examples, n_samples = examples["audio"].shape
-    n_frames = n_samples // instrument.hop_size
-    length = min(n_frames, int(CLIP_SECONDS * instrument.frame_rate))
-    rows = random.integers(0, n_examples, BATCH_SIZE)
-    starts = random.integers(0, n_frames - length + 1, BATCH_SIZE)
+    return n_examples, n_samples // instrument.hop_size
+
+
+def _cut(instrument, examples, objective, rows, starts, length):
+    """The fields of an objective, of as many frames of some examples, each from its start."""
     batch = {}
-    for name in INPUTS:
+    for name in objective.fields:
         scale = instrument.hop_size if name == "audio" else 1
         clips = [
             examples[name][row, start * scale : (start + length) * scale]
             for row, start in zip(rows, starts, strict=True)
         ]
-        batch[name] = np.stack(clips)
-    if any(gains_db):
-        _change_gain(batch, random.uniform(*gains_db, [BATCH_SIZE, 1]).astype(np.float32))
+        batch[name] = np.stack(clips).astype(np.float32)
     return batch
 
 
 def _change_gain(batch, gains_db):
-    batch["audio"] = batch["audio"] * 10.0 ** (gains_db / 20.0)
+    """Makes each clip louder by a gain: [batch_size]."""
+    by_clip = gains_db[:, np.newaxis]
     loudness_db, floor_db = batch["loudness_db"], features.FLOORS_DB[features.PROFILE]
-    changed_db = np.maximum(loudness_db + gains_db, floor_db)
+    changed_db = np.maximum(loudness_db + by_clip, floor_db)
     batch["loudness_db"] = np.where(loudness_db <= floor_db, floor_db, changed_db)
-
-
-def heldout_batches(examples: Mapping[str, np.ndarray]) -> list[dict[str, tf.Tensor]]:
-    """Batches, all of one size, of whole examples: all, or evenly spaced ones, the first first.
-
-    Of each example the features of the last frame are left out: a network plays a hop of samples
-    for each frame, and that one lies at the end of the audio.
-    """
-    n_examples = len(examples["f0_hz"])
-    n_batches = -(-min(n_examples, HELDOUT_EXAMPLES) // BATCH_SIZE)
-    size = min(n_examples, HELDOUT_EXAMPLES) // n_batches
-    rows = np.linspace(0, n_examples - 1, n_batches * size).astype(int)
-    kept = {"audio": slice(None), "f0_hz": slice(-1), "loudness_db": slice(-1)}
-    return [
-        {name: tf.constant(examples[name][some][:, part]) for name, part in kept.items()}
-        for some in np.split(rows, n_batches)
-    ]
+    if "audio" in batch:
+        batch["audio"] = batch["audio"] * 10.0 ** (by_clip / 20.0)
+    for name in POWERS & batch.keys():
+        batch[name] = batch[name] + by_clip[..., np.newaxis] * NEPERS_PER_DB
 
 
 class Steps:
@@ -86,6 +110,7 @@ class Steps:
     def __init__(
         self,
         network: tf.keras.Model,
+        objective: Objective,
         strategy: tf.distribute.Strategy,
         steps: int,
         learning_rate: float,
@@ -93,15 +118,20 @@ class Steps:
         n_losses: int,
     ) -> None:
         """Takes a network built in the strategy's scope, and how many last losses to keep."""
-        self._network, self._strategy, self._seed = network, strategy, seed
+        self._network, self._objective = network, objective
+        self._strategy, self._seed = strategy, seed
         with strategy.scope():
             self._optimizer = _optimizer(network, steps, learning_rate)
             self._noise = tf.random.Generator.from_seed(seed)
             self._losses = tf.Variable(tf.zeros(n_losses), trainable=False)
             self._best = tf.Module()
             self._best.weights = [tf.Variable(w, trainable=False) for w in network.weights]
-        self.train = tf.function(self._train, autograph=False)
+        # XLA compiles nothing that several devices do together.
+        is_alone = strategy.num_replicas_in_sync == 1
+        is_compiled = objective.is_compiled and is_alone and xla.available()
+        self.train = tf.function(self._train, autograph=False, jit_compile=is_compiled)
         self.evaluate = tf.function(self._evaluate, autograph=False)
+        self.play = tf.function(self._play, autograph=False)
         self.keep_best = tf.function(self._keep_best, autograph=False).get_concrete_function()
         self.take_best = tf.function(self._take_best, autograph=False).get_concrete_function()
 
@@ -150,10 +180,10 @@ class Steps:
         self._losses.assign(tf.tensor_scatter_nd_update(self._losses, at, loss[tf.newaxis]))
 
     def _train_device(self, batch, step):
-        with tf.GradientTape() as tape:
-            _, loss = self._play(batch, step)
+        with tf.GradientTape() as tape, self._noise_of(step):
+            loss, *_ = self._objective.measure(self._network, batch, training=True)
             # Of the whole batch: a mean of its clips, however they are spread.
-            loss *= batch["f0_hz"].shape[0] / BATCH_SIZE
+            loss *= batch["f0_hz"].shape[0] / self._objective.batch_size
             scaled = self._scaled(loss)
         variables = self._network.trainable_variables
         gradients = self._unscaled(tape.gradient(scaled, variables))
@@ -161,23 +191,42 @@ class Steps:
         return loss
 
     def _evaluate(self, batch):
-        """Sound of a batch, shape [n_clips, n_samples], and its mean loss; changes no weights.
+        """What the objective measures of a held-out batch; changes no weights."""
+        return self._on_first_device(
+            lambda batch: self._objective.measure(self._network, batch, training=False), batch
+        )
 
-        The noise is the same each time, for losses that can be compared.
+    def _play(self, batch):
+        """Sound of the inputs of a network, shape [n_clips, n_samples]; changes no weights."""
+        return self._on_first_device(
+            lambda batch: self._network(batch, training=False)["audio_synth"], batch
+        )
+
+    def _on_first_device(self, function, batch):
+        """What a function makes of a batch, with the same noise each time.
+
+        All devices do it: what they share can be read by all of them only.
         """
         noise_of_no_step = tf.constant(-1, tf.int64)
-        results = self._strategy.run(self._play, (batch, noise_of_no_step))
-        return [self._strategy.experimental_local_results(each)[0] for each in results]
 
-    def _play(self, batch, step):
-        """Sound and mean loss, with noise that comes from the seed, the step and the device."""
+        def with_noise(batch):
+            with self._noise_of(noise_of_no_step):
+                return function(batch)
+
+        found = self._strategy.run(with_noise, (batch,))
+        return tf.nest.map_structure(
+            lambda each: self._strategy.experimental_local_results(each)[0], found
+        )
+
+    @contextmanager
+    def _noise_of(self, step):
+        """Has a graph that is made draw its noise by the seed, the step and the device."""
         context = tf.distribute.get_replica_context()
         device = tf.cast(context.replica_id_in_sync_group, tf.int64)
         stream = step * context.num_replicas_in_sync + device
         self._noise.reset_from_key_counter(self._seed, tf.stack([0, stream]))
         with _as_global_generator(self._noise):
-            sounds, losses = self._network(batch, training=True, return_losses=True)
-        return sounds["audio_synth"], losses["total_loss"]
+            yield
 
     def _scaled(self, loss):
         """The loss that is taken the gradient of: in float16 small gradients would vanish."""

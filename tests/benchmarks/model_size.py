@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from helpers.instruments import configurations
 from helpers.tensorflow_import import tf
 from helpers.training import dataset, steps
+from helpers.training.objectives import RESYNTHESIS
 
 GRU = (
     "Autoencoder.decoder = @GruDecoder()",
@@ -51,11 +53,15 @@ TIMED = 12  # steps
 
 def prepared(instrument, batch_size, clip_seconds, examples, n_steps, learning_rate):
     """The steps of a training, and a function that draws the batch of one."""
-    steps.BATCH_SIZE, steps.CLIP_SECONDS = batch_size, clip_seconds
+    objective = replace(RESYNTHESIS, batch_size=batch_size, clip_seconds=clip_seconds)
     made = steps.Steps(
-        instrument.network, tf.distribute.get_strategy(), n_steps, learning_rate, 0, 1
+        instrument.network, objective, tf.distribute.get_strategy(), n_steps, learning_rate, 0, 1
     )
-    return made, lambda step: made.spread(steps.draw_batch(instrument, examples.train, 0, step))
+
+    def draw(step):
+        return made.spread(steps.draw_batch(instrument, examples.train, objective, 0, step))
+
+    return made, draw
 
 
 def build(bindings):
@@ -82,7 +88,8 @@ def heldout_loss(bindings, batch_size, clip_seconds, learning_rate, examples, n_
     made, draw = prepared(instrument, batch_size, clip_seconds, examples, n_steps, learning_rate)
     for step in range(n_steps):
         made.train(draw(step))
-    losses = [made.evaluate(batch)[1] for batch in steps.heldout_batches(examples.heldout)]
+    batches = steps.heldout_batches(instrument, examples.heldout, RESYNTHESIS)
+    losses = [made.evaluate(batch)[0] for batch in batches]
     return float(np.mean(losses)), instrument.parameters
 
 

@@ -17,6 +17,7 @@ import json
 import statistics
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -33,6 +34,7 @@ from helpers.instruments import configurations
 from helpers.synthesis.losses import FusedSpectralLoss
 from helpers.tensorflow_import import tf
 from helpers.training import dataset, loop, steps
+from helpers.training.objectives import RESYNTHESIS
 
 FOLDER = config.RESULTS / "quality"
 PICTURE = ROOT / "docs" / "quality.png"
@@ -51,9 +53,10 @@ RUNS = 5
 
 def train(name, recordings, n_steps):
     """Trains one configuration and writes its held-out quality by step."""
-    rate = loop.LEARNING_RATE
+    objective, rate = RESYNTHESIS, loop.LEARNING_RATE
     if name == "ddsp":
-        steps.BATCH_SIZE, steps.CLIP_SECONDS, rate, steps.FINAL_LEARNING_RATE = GOOGLES
+        batch_size, clip_seconds, rate, steps.FINAL_LEARNING_RATE = GOOGLES
+        objective = replace(RESYNTHESIS, batch_size=batch_size, clip_seconds=clip_seconds)
     tf.keras.utils.set_random_seed(0)
     instrument = configurations.build(name)
     rates = instrument.sample_rate, instrument.frame_rate
@@ -64,23 +67,29 @@ def train(name, recordings, n_steps):
     def write_down(progress):
         if progress.step % METRICS_EVERY == 0 or progress.step == progress.steps:
             row = metrics.resynthesis(instrument, examples.heldout)
-            row["spectral_loss"] = spectral_loss(instrument.network, examples.heldout)
+            row["spectral_loss"] = spectral_loss(instrument, examples.heldout)
             measured[str(progress.step)] = row
         with replacing(path) as unfinished:
             content = {"metrics": measured, "parameters": instrument.parameters}
             unfinished.write_text(json.dumps(content))
 
     loop.train(
-        instrument, examples, FOLDER / name / "checkpoints", n_steps, rate, report=write_down
+        instrument,
+        examples,
+        FOLDER / name / "checkpoints",
+        n_steps,
+        rate,
+        objective=objective,
+        report=write_down,
     )
 
 
-def spectral_loss(network, heldout):
+def spectral_loss(instrument, heldout):
     """ddsp's loss alone: the default is trained with a term for loudness beside it."""
     loss = FusedSpectralLoss(logmag_weight=1.0)
     losses = []
-    for batch in steps.heldout_batches(heldout):
-        played = network(dict(batch), training=True)["audio_synth"]
+    for batch in steps.heldout_batches(instrument, heldout, RESYNTHESIS):
+        played = instrument.network(dict(batch), training=True)["audio_synth"]
         losses.append(float(loss(batch["audio"], played)))
     return statistics.fmean(losses)
 
@@ -92,7 +101,8 @@ def seconds_a_step():
         train_step.clips(batch_size, int(seconds), train_step.FRAME_RATE)
     )
     instrument = configurations.build("small")
-    clips = train_step.clips(steps.BATCH_SIZE, int(steps.CLIP_SECONDS), instrument.frame_rate)
+    size = RESYNTHESIS.batch_size, int(RESYNTHESIS.clip_seconds)
+    clips = train_step.clips(*size, instrument.frame_rate)
     runs = {"ddsp": google, "small": train_step.our_step(clips, instrument)}
     times = {name: [] for name in runs}
     for i in range(RUNS + 1):

@@ -40,6 +40,7 @@ from helpers.synthesis.ddsp_import import ddsp
 from helpers.synthesis.losses import FusedSpectralLoss
 from helpers.tensorflow_import import tf
 from helpers.training import steps
+from helpers.training.objectives import RESYNTHESIS
 
 PEER = ROOT.parent / "shared" / "peers" / "google_ddsp.py"
 GIN = Path(ddsp.__file__).parent / "training" / "gin"
@@ -180,8 +181,8 @@ def google_step(batch):
 def our_step(batch, instrument):
     """The step of helpers.training."""
     strategy = tf.distribute.get_strategy()
-    training = steps.Steps(instrument.network, strategy, 1000, 3e-4, 0, 1)
-    batch = training.spread({name: batch[name].numpy() for name in steps.INPUTS})
+    training = steps.Steps(instrument.network, RESYNTHESIS, strategy, 1000, 3e-4, 0, 1)
+    batch = training.spread({name: batch[name].numpy() for name in RESYNTHESIS.fields})
 
     def step():
         training.train(batch)

@@ -77,14 +77,16 @@ def checkpoint_names(folder):
     return {path.name for path in folder.glob("step-*")}
 
 
-def stop_at(step, monkeypatch):
-    """Has the stop button pressed while a step is prepared."""
-    draw_batch = loop.draw_batch
+def stop_at(step, monkeypatch, stage=0):
+    """Has the stop button pressed while a step of a stage is prepared."""
+    draw_batch, objectives = loop.draw_batch, []
 
-    def stopped(instrument, examples, seed, at, gains_db):
-        if at == step:
+    def stopped(instrument, examples, objective, seed, at, gains_db):
+        if objective not in objectives:
+            objectives.append(objective)
+        if at == step and len(objectives) == stage + 1:
             raise KeyboardInterrupt
-        return draw_batch(instrument, examples, seed, at, gains_db)
+        return draw_batch(instrument, examples, objective, seed, at, gains_db)
 
     monkeypatch.setattr(loop, "draw_batch", stopped)
 

@@ -7,7 +7,8 @@ import tiny_training
 from tiny_training import EXAMPLES, FRAME_RATE, HOP_SIZE
 
 from helpers.analysis import features
-from helpers.training import steps
+from helpers.training import objectives, steps
+from helpers.training.objectives import RESYNTHESIS
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +24,9 @@ def numbered(n_examples):
 
 
 def test_a_batch_is_clips_of_which_all_curves_belong_together(instrument):
-    batch = steps.draw_batch(instrument, numbered(4), seed=0, step=0)
-    n_frames = int(steps.CLIP_SECONDS * FRAME_RATE)
-    assert batch["f0_hz"].shape == batch["loudness_db"].shape == (steps.BATCH_SIZE, n_frames)
+    batch = steps.draw_batch(instrument, numbered(4), RESYNTHESIS, seed=0, step=0)
+    n_frames = int(RESYNTHESIS.clip_seconds * FRAME_RATE)
+    assert batch["f0_hz"].shape == batch["loudness_db"].shape == (RESYNTHESIS.batch_size, n_frames)
     np.testing.assert_array_equal(batch["audio"], np.repeat(batch["f0_hz"], HOP_SIZE, axis=1))
     np.testing.assert_array_equal(batch["loudness_db"], -batch["f0_hz"])
     assert (np.diff(batch["f0_hz"]) == 1).all()  # of one example, and in order
@@ -33,7 +34,7 @@ def test_a_batch_is_clips_of_which_all_curves_belong_together(instrument):
 
 def test_batches_come_from_the_seed_and_the_step(instrument):
     def first_frames(seed, step):
-        return steps.draw_batch(instrument, numbered(4), seed, step)["f0_hz"][:, 0]
+        return steps.draw_batch(instrument, numbered(4), RESYNTHESIS, seed, step)["f0_hz"][:, 0]
 
     np.testing.assert_array_equal(first_frames(0, 7), first_frames(0, 7))
     assert (first_frames(0, 7) != first_frames(0, 8)).any()
@@ -44,7 +45,7 @@ def test_batches_reach_all_there_is(instrument):
     """The first and the last hop of every example among them."""
     examples = numbered(4)
     seen = np.concatenate(
-        [steps.draw_batch(instrument, examples, 0, s)["f0_hz"] for s in range(500)]
+        [steps.draw_batch(instrument, examples, RESYNTHESIS, 0, s)["f0_hz"] for s in range(500)]
     )
     assert {*examples["f0_hz"][:, 0], *examples["f0_hz"][:, -2]} <= {*seen.ravel()}
 
@@ -60,7 +61,7 @@ def test_a_louder_clip_has_the_loudness_that_it_has(instrument):
     }
     peaks = []
     for step in range(20):
-        batch = steps.draw_batch(instrument, examples, 0, step, gains_db=(-12.0, 3.0))
+        batch = steps.draw_batch(instrument, examples, RESYNTHESIS, 0, step, (-12.0, 3.0))
         for x, loudness_db in zip(batch["audio"], batch["loudness_db"], strict=True):
             found = features.loudness(x, 16000)[:250]
             np.testing.assert_allclose(found[4:-4], loudness_db[4:-4], atol=0.05)
@@ -72,8 +73,8 @@ def test_a_louder_clip_has_the_loudness_that_it_has(instrument):
 @pytest.mark.parametrize(
     "n_examples, sizes", [(1, [1]), (8, [4, 4]), (9, [3, 3, 3]), (100, [4] * 8)]
 )
-def test_heldout_batches_are_few_and_evenly_spaced(n_examples, sizes):
-    batches = steps.heldout_batches(numbered(n_examples))
+def test_heldout_batches_are_few_and_evenly_spaced(instrument, n_examples, sizes):
+    batches = steps.heldout_batches(instrument, numbered(n_examples), RESYNTHESIS)
     assert [len(batch["audio"]) for batch in batches] == sizes
     examples = np.concatenate([batch["f0_hz"][:, 0] for batch in batches]) / 501
     assert examples[0] == 0 and examples[-1] == n_examples - 1
@@ -83,11 +84,13 @@ def test_heldout_batches_are_few_and_evenly_spaced(n_examples, sizes):
 
 
 def of(network, learning_rate=0.01, n_losses=4):
-    return steps.Steps(network, tf.distribute.get_strategy(), 10, learning_rate, 0, n_losses)
+    return steps.Steps(
+        network, RESYNTHESIS, tf.distribute.get_strategy(), 10, learning_rate, 0, n_losses
+    )
 
 
 def batch_of(made, step=0):
-    return made.spread(steps.draw_batch(tiny_training.build(), EXAMPLES.train, 0, step))
+    return made.spread(steps.draw_batch(tiny_training.build(), EXAMPLES.train, RESYNTHESIS, 0, step))
 
 
 def gradient_norm(made):
@@ -117,7 +120,9 @@ def test_losses_of_the_last_steps():
     made, expected = of(network), []
     for step in range(6):
         batch = batch_of(made, step)
-        expected.append(made._play(batch, tf.constant(step, tf.int64))[1].numpy())
+        with made._noise_of(tf.constant(step, tf.int64)):
+            loss, _ = RESYNTHESIS.measure(network, batch, training=True)
+        expected.append(loss.numpy())
         made.train(batch)
         assert made.done == step + 1
     np.testing.assert_allclose(made.losses(4), expected[4:], rtol=1e-5)
@@ -125,11 +130,12 @@ def test_losses_of_the_last_steps():
 
 
 def test_evaluations_change_nothing_and_have_the_same_noise():
-    network = tiny_training.build().network
+    instrument = tiny_training.build()
+    network = instrument.network
     before = network.get_weights()
     made = of(network)
-    (batch,) = steps.heldout_batches(EXAMPLES.heldout)
-    (sound, loss), (again, same) = made.evaluate(batch), made.evaluate(batch)
+    (batch,) = steps.heldout_batches(instrument, EXAMPLES.heldout, RESYNTHESIS)
+    (loss, sound), (same, again) = made.evaluate(batch), made.evaluate(batch)
     np.testing.assert_array_equal(sound, again)
     assert loss == same and made.done == 0
     np.testing.assert_equal(network.get_weights(), before)

@@ -1,0 +1,177 @@
+"""What a stage of training learns: from which fields of the examples, by which loss.
+
+An instrument that learns from an analysis has two stages. In the first its network learns the
+powers of harmonics and noise that were found in the recordings, and no sound is made. In the
+second it learns by ear, from its own sound. There a harmonic and noise of the same level are as
+good as each other where the phase drifts; so the harmonics stay those of the first stage, and only
+the noise is learned by ear. All other instruments have one stage, by ear alone.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from helpers.instruments.instrument import Instrument
+from helpers.synthesis import losses
+from helpers.tensorflow_import import tf
+
+Batch = dict[str, tf.Tensor]
+
+FEATURES = ("f0_hz", "loudness_db")
+TARGETS = ("harmonic_log_power", "noise_log_density", "bandwidth_hz")
+UNCOUNTED_SECONDS = 0.2  # at the start of a clip, of whose past a causal network knows nothing
+ANCHOR_WEIGHT = 2.0  # of the harmonics' loss beside the spectral loss
+EAR_SHARE = 0.2  # of all steps
+
+
+class Objective(Protocol):
+    """What a stage of training learns.
+
+    Attributes:
+      title: Of the stage, for users; empty if it is the only one.
+      fields: Of the examples, that a batch has.
+      batch_size: Clips in a batch.
+      clip_seconds: Length of a clip.
+      heldout_seconds: Length of a clip in held-out batches; None for whole examples.
+      relative_rate: The learning rate, as a share of the one that was asked for.
+      is_compiled: Whether a step as a whole may go through XLA.
+      is_last: Whether no stage comes after it.
+    """
+
+    title: str
+    fields: tuple[str, ...]
+    batch_size: int
+    clip_seconds: float
+    heldout_seconds: float | None
+    relative_rate: float
+    is_compiled: bool
+    is_last: bool
+
+    def measure(self, network: tf.keras.Model, batch: Batch, training: bool) -> list[tf.Tensor]:
+        """The loss of a network on a batch, a scalar; and its sound, where it was made anyway.
+
+        Args:
+          network: Of an instrument.
+          batch: The fields, features and targets of shape [n_clips, n_frames, ...] and audio
+            [n_clips, n_frames * hop].
+          training: False for held-out clips.
+        """
+
+
+@dataclass(frozen=True)
+class Resynthesis:
+    """Learns to give back the sound of a clip, by the losses that the network has itself."""
+
+    title: str = ""
+    fields: tuple[str, ...] = ("audio", *FEATURES)
+    batch_size: int = 4
+    clip_seconds: float = 2.0
+    heldout_seconds: float | None = None
+    relative_rate: float = 1.0
+    is_compiled: bool = False
+    is_last: bool = True
+
+    def measure(self, network: tf.keras.Model, batch: Batch, training: bool) -> list[tf.Tensor]:
+        """See `Objective.measure`; the sound has the shape [n_clips, n_samples]."""
+        # ddsp computes losses only in training.
+        sounds, found = network(batch, training=True, return_losses=True)
+        return [found["total_loss"], sounds["audio_synth"]]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Learns the powers of harmonics and noise that an analysis found in the recordings.
+
+    Attributes:
+      sample_rate, frame_rate: Of the instrument.
+    """
+
+    sample_rate: int
+    frame_rate: int
+    title: str = "Stage 1 of 2, the analysis"
+    fields: tuple[str, ...] = (*FEATURES, *TARGETS)
+    batch_size: int = 8
+    clip_seconds: float = 1.6
+    heldout_seconds: float | None = None
+    relative_rate: float = 1.0
+    is_compiled: bool = True
+    is_last: bool = False
+
+    def measure(self, network: tf.keras.Model, batch: Batch, training: bool) -> list[tf.Tensor]:
+        """See `Objective.measure`."""
+        features = network.encode(dict(batch), training=training)
+        powers = network.decoder.powers(features, training=training)
+        return [tf.add_n(_analysis_losses(batch, powers, self))]
+
+
+@dataclass(frozen=True)
+class Ear:
+    """Learns the noise from how the instrument sounds; its harmonics are held where they are.
+
+    Attributes:
+      sample_rate, frame_rate: Of the instrument.
+    """
+
+    sample_rate: int
+    frame_rate: int
+    title: str = "Stage 2 of 2, by ear"
+    fields: tuple[str, ...] = ("audio", *FEATURES, *TARGETS)
+    batch_size: int = 4
+    clip_seconds: float = 1.0
+    heldout_seconds: float | None = 1.0  # as in training, so that nothing is compiled again
+    relative_rate: float = 0.15
+    is_compiled: bool = False  # the spectral loss compiles its own parts
+    is_last: bool = True
+
+    def measure(self, network: tf.keras.Model, batch: Batch, training: bool) -> list[tf.Tensor]:
+        """See `Objective.measure`."""
+        features = network.encode(dict(batch), training=training)
+        harmonics, noise = network.decoder.powers(features, training=training)
+        heard = _within_band_edge(noise, batch["noise_log_density"])
+        controls = network.decoder.controls(
+            tf.stop_gradient(harmonics), heard, features["f0_hz"]
+        )
+        sound = network.processor_group({**features, **controls})
+        start = round(UNCOUNTED_SECONDS * self.sample_rate)
+        spectral = [
+            loss(batch["audio"][:, start:], sound[:, start:]) for loss in network.loss_objs
+        ]
+        of_harmonics, _ = _analysis_losses(batch, (harmonics, noise), self)
+        return [tf.add_n([*spectral, ANCHOR_WEIGHT * of_harmonics])]
+
+
+RESYNTHESIS = Resynthesis()
+
+
+def stages_of(instrument: Instrument) -> list[Objective]:
+    """The stages of an instrument's training, in order."""
+    if instrument.analysis_size is None:
+        return [RESYNTHESIS]
+    rates = instrument.sample_rate, instrument.frame_rate
+    if instrument.z_dims:  # which is encoded from audio
+        return [Analysis(*rates, fields=("audio", *FEATURES, *TARGETS)), Ear(*rates)]
+    return [Analysis(*rates), Ear(*rates)]
+
+
+def shares_of(steps: int, stages: list[Objective]) -> list[int]:
+    """How many of all steps each stage has; at least one."""
+    if len(stages) == 1:
+        return [steps]
+    by_ear = max(1, round(EAR_SHARE * steps))
+    return [max(1, steps - by_ear), by_ear]
+
+
+def _analysis_losses(batch, powers, objective):
+    """Losses of the harmonics and of the noise, but for the start of each clip."""
+    start = round(UNCOUNTED_SECONDS * objective.frame_rate)
+    arrays = [*(batch[name] for name in TARGETS), *powers, batch["f0_hz"]]
+    return losses.analysis_loss(*(array[:, start:] for array in arrays), objective.sample_rate)
+
+
+def _within_band_edge(noise, target):
+    """The noise, without a gradient above the highest band that is known of each clip.
+
+    A codec has cut off what was there: the recording is no reason to play nothing.
+    """
+    known = tf.reduce_any(tf.math.is_finite(target), axis=1, keepdims=True)
+    counts = tf.cumsum(tf.cast(known, tf.int32), axis=-1, reverse=True) > 0
+    return tf.where(counts, noise, tf.stop_gradient(noise))

@@ -1,0 +1,154 @@
+"""objectives on tones whose powers are known in closed form."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny_analysis
+import tiny_training
+from tiny_analysis import EXAMPLES, N_BANDS, N_HARMONICS, N_KNOWN
+from tiny_training import FRAME_RATE, HOP_SIZE, SAMPLE_RATE
+
+from helpers.synthesis import xla
+from helpers.training import objectives, steps
+from helpers.training.objectives import RESYNTHESIS
+
+UNCOUNTED = FRAME_RATE // 5  # frames at the start of a clip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _not_compiled():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(xla, "available", lambda: False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def instrument():
+    return tiny_analysis.build()
+
+
+@pytest.fixture(scope="module", params=["Analysis", "Ear"])
+def objective(request):
+    return getattr(objectives, request.param)(SAMPLE_RATE, FRAME_RATE)
+
+
+@pytest.fixture
+def batch(instrument, objective):
+    (first, *_) = steps.heldout_batches(instrument, EXAMPLES.heldout, objective)
+    return {name: values.numpy() for name, values in first.items()}
+
+
+def loss_of(instrument, objective, batch):
+    """Of a batch, with the same noise each time."""
+    tf.random.get_global_generator().reset_from_seed(0)
+    tensors = {name: tf.constant(values) for name, values in batch.items()}
+    return float(objective.measure(instrument.network, tensors, training=False)[0])
+
+
+def test_an_instrument_has_the_stages_that_it_can_learn_in(instrument):
+    first, second = objectives.stages_of(instrument)
+    assert isinstance(first, objectives.Analysis) and isinstance(second, objectives.Ear)
+    assert "audio" not in first.fields and "audio" in second.fields
+    assert objectives.stages_of(tiny_training.build()) == [RESYNTHESIS]
+
+
+def test_z_is_encoded_from_audio():
+    made = tiny_analysis.build(configuration="analysis_z")
+    for stage in objectives.stages_of(made):
+        batch = steps.draw_batch(made, EXAMPLES.train, stage, 0, 0)
+        assert np.isfinite(stage.measure(made.network, batch, training=True)[0])
+
+
+@pytest.mark.parametrize("steps, shares", [(1000, [800, 200]), (2, [1, 1]), (5000, [4000, 1000])])
+def test_the_ear_has_a_fifth_of_the_steps(instrument, steps, shares):
+    stages = objectives.stages_of(instrument)
+    assert objectives.shares_of(steps, stages) == shares
+    assert objectives.shares_of(steps, [RESYNTHESIS]) == [steps]
+
+
+def test_what_is_not_known_and_the_start_of_a_clip_do_not_count(instrument, objective, batch):
+    before = loss_of(instrument, objective, batch)
+    unknown = batch["harmonic_log_power"][..., N_KNOWN:]
+    assert np.isnan(unknown).all() and np.isfinite(before)
+    batch["harmonic_log_power"][:, :UNCOUNTED] += 3.0
+    batch["noise_log_density"][:, :UNCOUNTED] -= 3.0
+    if "audio" in batch:
+        batch["audio"][:, : UNCOUNTED * HOP_SIZE] = 0.5
+    assert loss_of(instrument, objective, batch) == before
+    batch["harmonic_log_power"][:, UNCOUNTED:] += 3.0
+    assert loss_of(instrument, objective, batch) != before
+
+
+def test_the_true_powers_have_the_least_loss(instrument, monkeypatch):
+    """Of all that are louder or softer by one harmonic."""
+    objective = objectives.Analysis(SAMPLE_RATE, FRAME_RATE)
+    (batch,) = steps.heldout_batches(instrument, EXAMPLES.heldout, objective)
+    true = np.nan_to_num(batch["harmonic_log_power"], nan=-20.0)
+
+    def loss(powers):
+        found = tf.constant(powers, tf.float32), tf.fill([1, FRAME_RATE, N_BANDS], -27.0)
+        monkeypatch.setattr(instrument.network.decoder, "powers", lambda *_, **__: found)
+        return float(objective.measure(instrument.network, batch, training=False)[0])
+
+    least = loss(true)
+    for harmonic in range(N_HARMONICS):
+        for nepers in (-0.3, 0.3):
+            other = true + nepers * np.eye(N_HARMONICS)[harmonic]
+            assert (loss(other) > least + 1e-4) == (harmonic < N_KNOWN)
+
+
+def test_by_ear_only_noise_is_learned_and_only_where_the_recording_has_any(
+    instrument, monkeypatch
+):
+    monkeypatch.setattr(objectives, "ANCHOR_WEIGHT", 0.0)
+    objective = objectives.Ear(SAMPLE_RATE, FRAME_RATE)
+    (batch,) = steps.heldout_batches(instrument, EXAMPLES.heldout, objective)
+    known = np.isfinite(batch["noise_log_density"][0, 0])
+    found = (
+        tf.Variable(tf.fill([1, FRAME_RATE, N_HARMONICS], -6.0)),
+        tf.Variable(tf.fill([1, FRAME_RATE, N_BANDS], -18.0)),
+    )
+    monkeypatch.setattr(instrument.network.decoder, "powers", lambda *_, **__: found)
+    with tf.GradientTape() as tape:
+        loss, *_ = objective.measure(instrument.network, dict(batch), training=True)
+    of_harmonics, of_noise = tape.gradient(loss, found, unconnected_gradients="zero")
+    assert not np.any(of_harmonics)
+    counted = np.abs(of_noise[0]).sum(axis=0) > 0
+    np.testing.assert_array_equal(counted, known)
+    assert 0 < known.sum() < N_BANDS
+
+
+def test_by_ear_the_harmonics_are_held_by_the_analysis(instrument, monkeypatch):
+    """The loss of the first stage's harmonics, twice, beside that of the sound."""
+    ear, analysis = (kind(SAMPLE_RATE, FRAME_RATE) for kind in (objectives.Ear, objectives.Analysis))
+    (batch,) = steps.heldout_batches(instrument, EXAMPLES.heldout, ear)
+    held = loss_of(instrument, ear, batch)
+    unknown = dict(batch, noise_log_density=batch["noise_log_density"] * np.nan)
+    of_harmonics = loss_of(instrument, analysis, unknown)
+    monkeypatch.setattr(objectives, "ANCHOR_WEIGHT", 0.0)
+    assert held - loss_of(instrument, ear, batch) == pytest.approx(2 * of_harmonics, rel=1e-4)
+
+
+def test_powers_are_louder_where_the_clip_is(instrument):
+    """By as many decibels, so that what is measured again is what is learned."""
+    objective = objectives.Ear(SAMPLE_RATE, FRAME_RATE)
+    soft, loud = (
+        steps.draw_batch(instrument, EXAMPLES.train, objective, 0, 0, (gain_db, gain_db))
+        for gain_db in (-6.0, 4.0)
+    )
+    for name in ("harmonic_log_power", "noise_log_density"):
+        moved = 10 * np.log10(np.exp(loud[name] - soft[name]))
+        np.testing.assert_allclose(moved[np.isfinite(moved)], 10.0, atol=1e-4)
+    np.testing.assert_allclose(loud["audio"], soft["audio"] * 10**0.5, rtol=1e-5)
+    np.testing.assert_array_equal(loud["f0_hz"], soft["f0_hz"])
+
+
+def test_batches_have_the_fields_and_the_size_of_the_objective(instrument, objective):
+    batch = steps.draw_batch(instrument, EXAMPLES.train, objective, 0, 0)
+    assert set(batch) == set(objective.fields)
+    n_frames = min(FRAME_RATE, int(objective.clip_seconds * FRAME_RATE))  # an example has a second
+    shapes = {name: values.shape[:2] for name, values in batch.items()}
+    if "audio" in shapes:
+        assert shapes.pop("audio") == (objective.batch_size, n_frames * HOP_SIZE)
+    assert {*shapes.values()} == {(objective.batch_size, n_frames)}
+    assert {values.dtype for values in batch.values()} == {np.dtype(np.float32)}
