@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from helpers import config
 
-BLUE, ORANGE, GREY = "#1f6fb4", "#e4572e", "#8a8a8a"
+BLUE, ORANGE, GREY, LIGHT_GREY = "#1f6fb4", "#e4572e", "#8a8a8a", "#c8c8c8"
 CYAN = "#40e0ff"  # pitch, where the ground is a spectrogram
 WIDTH = 9  # inches
 MARGINS = 0.75, 1.25, 0.5, 0.3  # inches: left, right for a legend, bottom, top
@@ -26,6 +26,9 @@ RANGE_DB = 80.0
 MOST_COLUMNS = 2000  # of a picture of sound: more than there are pixels
 LOWEST_HZ = 50.0  # of a spectrogram
 N_ROWS = 600  # of a spectrogram
+N_POWER_ROWS = 110  # of a picture of harmonics and noise: a harmonic fills one, and is seen
+POWERS_RANGE_DB = 90.0
+DB_PER_NEPER = 10.0 / np.log(10.0)
 TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 MOST_NAMES = 12  # of files below an axis
 # The notes named at an f0 axis, by the semitones that it spans at most: as many as there is room.
@@ -89,11 +92,8 @@ def spectrogram(
         outline = [withStroke(linewidth=3, foreground="black")]
         ax.plot(times_s, f0_hz, color=CYAN, lw=1.4, label="f0", path_effects=outline)
         ax.legend(loc="upper right", facecolor="black", labelcolor="white", framealpha=0.7)
-    ax.set_yscale("log")
-    ax.set(ylabel="frequency (Hz)", ylim=(LOWEST_HZ, sample_rate / 2), title=title)
-    ticks_hz = [tick for tick in TICKS_HZ if tick <= sample_rate / 2]
-    ax.set_yticks(ticks_hz, [f"{tick}" for tick in ticks_hz])
-    ax.minorticks_off()
+    _over_octaves(ax, sample_rate)
+    ax.set(ylabel="frequency (Hz)", title=title)
     _over_time(ax, len(audio) / sample_rate)
     return fig, ax
 
@@ -159,17 +159,70 @@ def data_report(report: Any) -> tuple[Figure, np.ndarray]:
     return fig, axes[:, 0]
 
 
-def loss_curves(history: Any, ax: Axes | None = None) -> tuple[Figure, Axes]:
-    """Training and held-out loss over the steps of a `History`, or of a `Progress`' history."""
-    history = getattr(history, "history", history)
-    fig, ax = _axes(ax, height=2.8)
-    ax.plot(history.step, history.train_loss, color=GREY, marker=".", label="training")
-    ax.plot(history.step, history.heldout_loss, color=ORANGE, marker=".", label="held out")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set(xlabel="step", ylabel="loss")
-    ax.grid(axis="y", alpha=0.3)
-    ax.legend(loc="upper right")
-    return fig, ax
+def powers(
+    found: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    f0_hz: np.ndarray,
+    sample_rate: int,
+    frame_rate: int,
+) -> tuple[Figure, np.ndarray]:
+    """Harmonics above noise, over time and log frequency, beside those of another analysis.
+
+    Args:
+      found: Title to natural logarithms of the mean square of each harmonic
+        [n_frames, n_harmonics] and of the noise's power for each Hz in bands of equal width
+        [n_frames, n_bands]; NaN, where nothing is known, is left grey.
+      f0_hz: Of all. Shape [n_frames].
+      sample_rate: Hz.
+      frame_rate: Frames a second.
+
+    Returns:
+      The figure and its axes [2, number of titles].
+    """
+    fig, axes = plt.subplots(
+        2,
+        len(found),
+        figsize=(WIDTH, 5.6),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    seconds = len(f0_hz) / frame_rate
+    edges_hz = np.geomspace(LOWEST_HZ, sample_rate / 2, N_POWER_ROWS + 1)
+    of_harmonics = [
+        _harmonics_in_rows(harmonics, f0_hz, edges_hz) for harmonics, _ in found.values()
+    ]
+    of_noise = [_noise_in_rows(noise, edges_hz) for _, noise in found.values()]
+    for row, name, unit, images in (
+        (axes[0], "harmonics", "dB", of_harmonics),
+        (axes[1], "noise", "dB / Hz", of_noise),
+    ):
+        _levels_in_octaves(row, [DB_PER_NEPER * image for image in images], seconds, unit)
+        for ax, title in zip(row, found, strict=True):
+            ax.set(title=f"{title}: {name}")
+            _over_octaves(ax, sample_rate)
+            ax.set_xlim(0, seconds)
+        row[0].set_ylabel("frequency (Hz)")
+    for ax in axes[1]:
+        ax.set_xlabel("time (s)")
+    return fig, axes
+
+
+def loss_curves(history: Any, ax: Axes | None = None) -> tuple[Figure, Axes | np.ndarray]:
+    """Training and held-out loss over the steps of a `History`, or of a `Progress`.
+
+    The stages of a `Progress`, whose losses have nothing in common, are beside one another.
+    """
+    stages = getattr(history, "stages", {})
+    if len(stages) < 2 or ax is not None:
+        fig, ax = _axes(ax, height=2.8)
+        _losses(ax, getattr(history, "history", history))
+        return fig, ax
+    fig, axes = plt.subplots(1, len(stages), figsize=(WIDTH, 2.8), layout="constrained")
+    for each, (title, of_stage) in zip(axes, stages.items(), strict=True):
+        _losses(each, of_stage)
+        each.set_title(title)
+    return fig, axes
 
 
 def above_one_another(
@@ -246,6 +299,35 @@ def aligned(n_rows: int, height: float) -> tuple[Figure, np.ndarray]:
     left, right, bottom, top = MARGINS
     fig.subplots_adjust(left / WIDTH, bottom / height, 1 - right / WIDTH, 1 - top / height)
     return fig, axes[:, 0]
+
+
+def _levels_in_octaves(axes, images_db, seconds, unit):
+    """Draws images in dB whose rows part the octaves evenly, in the same colours, with a bar."""
+    highest_db = max(np.nanmax(image_db, initial=-200.0) for image_db in images_db)
+    for ax, image_db in zip(axes, images_db, strict=True):
+        image = ax.imshow(
+            image_db,
+            extent=(0, seconds, 0, 1),
+            transform=ax.get_xaxis_transform(),
+            origin="lower",
+            aspect="auto",
+            vmin=highest_db - POWERS_RANGE_DB,
+            vmax=highest_db,
+            cmap=plt.get_cmap("magma", round(POWERS_RANGE_DB / 2)),
+            interpolation="nearest",
+        )
+        ax.set_facecolor(LIGHT_GREY)
+    axes[0].figure.colorbar(image, ax=list(axes), label=f"level ({unit})", pad=0.01)
+
+
+def _losses(ax, history):
+    """Draws training and held-out loss of one `History`."""
+    ax.plot(history.step, history.train_loss, color=GREY, marker=".", label="training")
+    ax.plot(history.step, history.heldout_loss, color=ORANGE, marker=".", label="held out")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="step", ylabel="loss")
+    ax.grid(axis="y", alpha=0.3)
+    ax.legend(loc="upper right")
 
 
 def _bars_of(ax, table, of, metric):
@@ -325,6 +407,15 @@ def _rows(n_rows, height):
     return fig, axes[:, 0]
 
 
+def _over_octaves(ax, sample_rate):
+    """Makes the frequency axis up to half the sample rate."""
+    ax.set_yscale("log")
+    ax.set_ylim(LOWEST_HZ, sample_rate / 2)
+    ticks_hz = [tick for tick in TICKS_HZ if tick <= sample_rate / 2]
+    ax.set_yticks(ticks_hz, [f"{tick}" for tick in ticks_hz])
+    ax.minorticks_off()
+
+
 def _over_time(axes, seconds):
     """Makes the time axis: the same for all axes, and named only below the last."""
     for ax in np.atleast_1d(axes):
@@ -376,3 +467,22 @@ def _levels(audio, sample_rate):
     level_db = 20.0 * np.log10(np.maximum(rows / (magnitudes.max() or 1.0), 10 ** (-RANGE_DB / 20)))
     half = hop_size / sample_rate / 2
     return (-half, (magnitudes.shape[1] - 1) * hop_size / sample_rate + half), level_db
+
+
+def _harmonics_in_rows(log_power, f0_hz, edges_hz):
+    """The strongest harmonic in each row between edges; NaN where there is none. [rows, frames]."""
+    harmonics_hz = np.outer(f0_hz, np.arange(1, log_power.shape[1] + 1))
+    rows = np.searchsorted(edges_hz, harmonics_hz) - 1
+    frames = np.broadcast_to(np.arange(len(f0_hz))[:, np.newaxis], rows.shape)
+    inside = (rows >= 0) & (rows < len(edges_hz) - 1) & np.isfinite(log_power)
+    image = np.full((len(edges_hz) - 1, len(f0_hz)), -np.inf)
+    np.maximum.at(image, (rows[inside], frames[inside]), log_power[inside].astype(float))
+    return np.where(np.isfinite(image), image, np.nan)
+
+
+def _noise_in_rows(log_density, edges_hz):
+    """The band that the middle of each row lies in. [rows, frames]."""
+    n_bands = log_density.shape[1]
+    middles_hz = np.sqrt(edges_hz[:-1] * edges_hz[1:])
+    bands = (middles_hz / edges_hz[-1] * n_bands).astype(int)
+    return log_density[:, bands].T.astype(float)

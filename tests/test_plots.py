@@ -296,6 +296,42 @@ def test_losses_of_a_progress_are_its_history():
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), HISTORY.step)
 
 
+def test_losses_of_two_stages_are_beside_one_another():
+    other = SimpleNamespace(step=[5, 10], train_loss=[0.5, 0.4], heldout_loss=[0.6, 0.5])
+    progress = SimpleNamespace(history=other, stages={"Stage 1": HISTORY, "Stage 2": other})
+    fig, axes = plots.loss_curves(progress)
+    assert [ax.get_title() for ax in axes] == ["Stage 1", "Stage 2"]
+    for ax, history in zip(axes, (HISTORY, other), strict=True):
+        np.testing.assert_array_equal(
+            ax.lines[1].get_xydata().T, [history.step, history.heldout_loss]
+        )
+    fig.canvas.draw()
+    assert not axes[0].get_tightbbox().overlaps(axes[1].get_tightbbox())
+
+
+def test_powers_are_where_they_sound():
+    """Two harmonics that glide, one of them unknown for a while, and two bands of noise."""
+    f0_hz = np.geomspace(200.0, 400.0, 100)
+    harmonics = np.log(np.tile([1e-2, 1e-4], (100, 1)))
+    harmonics[:50, 1] = np.nan
+    noise = np.log(np.tile([1e-6, 1e-9], (100, 1)))
+    fig, axes = plots.powers({"found": (harmonics, noise)}, f0_hz, 16000, 50)
+    rows_hz = np.geomspace(*axes[0, 0].get_ylim(), plots.N_POWER_ROWS + 1)
+    of_harmonics, of_noise = (ax.images[0].get_array() for ax in axes[:, 0])
+    for frame in (0, 49, 50, 99):
+        levels_db = of_harmonics[:, frame]
+        (rows,) = np.nonzero(~np.ma.getmaskarray(levels_db) & np.isfinite(levels_db))
+        known = [k for k in (1, 2) if np.isfinite(harmonics[frame, k - 1])]
+        assert len(rows) == len(known)
+        for row, k in zip(rows, known, strict=True):
+            assert rows_hz[row] <= k * f0_hz[frame] <= rows_hz[row + 1]
+            assert levels_db[row] == pytest.approx(-20 * k)
+    is_low = np.sqrt(rows_hz[:-1] * rows_hz[1:]) < 4000
+    np.testing.assert_allclose(of_noise[is_low], -60, atol=1e-6)
+    np.testing.assert_allclose(of_noise[~is_low], -90, atol=1e-6)
+    assert axes[0, 0].get_xlim() == (0, 2)
+
+
 def test_one_loss_is_seen():
     history = SimpleNamespace(step=[100], train_loss=[9.0], heldout_loss=[9.5])
     fig, ax = plots.loss_curves(history)

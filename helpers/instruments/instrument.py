@@ -88,12 +88,31 @@ class Instrument:
         Raises:
           InputError: z is missing, of another shape, or given to an instrument without it.
         """
-        self.check_z(z, len(f0_hz))
-        features = {"f0_hz": _batch(f0_hz), "loudness_db": _batch(loudness_db)}
-        features |= self.network.preprocessor(features, training=False)
-        if z is not None:
-            features["z"] = _batch(z)
+        features = self._scaled(f0_hz, loudness_db, z)
         return self.network.decode(features, training=False).numpy()[0]
+
+    def learned_powers(
+        self, f0_hz: np.ndarray, loudness_db: np.ndarray, z: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The powers that it has learned from an analysis, for features.
+
+        Args:
+          f0_hz, loudness_db, z: As for `play`.
+
+        Returns:
+          Natural logarithms of the mean square of each harmonic [n_frames, n_harmonics], and of
+          the noise's power for each Hz [n_frames, noise_bands].
+
+        Raises:
+          InputError: It does not learn from an analysis, or z is wrong.
+        """
+        if self.analysis_size is None:
+            raise InputError(
+                "This instrument does not learn from an analysis: choose the configuration "
+                "'analysis'."
+            )
+        harmonics, noise = self.network.decoder.powers(self._scaled(f0_hz, loudness_db, z))
+        return harmonics.numpy()[0], noise.numpy()[0]
 
     def encode(self, audio: np.ndarray) -> np.ndarray:
         """Encodes what a recording has beside f0 and loudness, such as its vowels.
@@ -197,6 +216,15 @@ class Instrument:
                 f"z has the shape {np.shape(z)} and needs {n_frames} frames of {self.z_dims} "
                 "numbers: cut it to the frames of f0."
             )
+
+    def _scaled(self, f0_hz, loudness_db, z):
+        """What the decoder takes, as a batch of one."""
+        self.check_z(z, len(f0_hz))
+        features = {"f0_hz": _batch(f0_hz), "loudness_db": _batch(loudness_db)}
+        features |= self.network.preprocessor(features, training=False)
+        if z is not None:
+            features["z"] = _batch(z)
+        return features
 
     @functools.cached_property
     def _decode(self):

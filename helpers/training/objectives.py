@@ -127,14 +127,10 @@ class Ear:
         features = network.encode(dict(batch), training=training)
         harmonics, noise = network.decoder.powers(features, training=training)
         heard = _within_band_edge(noise, batch["noise_log_density"])
-        controls = network.decoder.controls(
-            tf.stop_gradient(harmonics), heard, features["f0_hz"]
-        )
+        controls = network.decoder.controls(tf.stop_gradient(harmonics), heard, features["f0_hz"])
         sound = network.processor_group({**features, **controls})
         start = round(UNCOUNTED_SECONDS * self.sample_rate)
-        spectral = [
-            loss(batch["audio"][:, start:], sound[:, start:]) for loss in network.loss_objs
-        ]
+        spectral = [loss(batch["audio"][:, start:], sound[:, start:]) for loss in network.loss_objs]
         of_harmonics, _ = _analysis_losses(batch, (harmonics, noise), self)
         return [tf.add_n([*spectral, ANCHOR_WEIGHT * of_harmonics])]
 

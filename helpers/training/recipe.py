@@ -70,7 +70,12 @@ class Recipe:
     licence: str = ""
 
     def __post_init__(self):
-        loop.check_options(STEPS if self.steps is None else self.steps, self.learning_rate, self.seed, self.gains_db)
+        loop.check_options(
+            STEPS if self.steps is None else self.steps,
+            self.learning_rate,
+            self.seed,
+            self.gains_db,
+        )
         name = self.name.casefold()
         if name in ("", "dataset", "training.json") or name.startswith("checkpoints_"):
             raise InputError(

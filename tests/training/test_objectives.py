@@ -97,9 +97,7 @@ def test_the_true_powers_have_the_least_loss(instrument, monkeypatch):
             assert (loss(other) > least + 1e-4) == (harmonic < N_KNOWN)
 
 
-def test_by_ear_only_noise_is_learned_and_only_where_the_recording_has_any(
-    instrument, monkeypatch
-):
+def test_by_ear_only_noise_is_learned_and_only_where_the_recording_has_any(instrument, monkeypatch):
     monkeypatch.setattr(objectives, "ANCHOR_WEIGHT", 0.0)
     objective = objectives.Ear(SAMPLE_RATE, FRAME_RATE)
     (batch,) = steps.heldout_batches(instrument, EXAMPLES.heldout, objective)
@@ -120,7 +118,9 @@ def test_by_ear_only_noise_is_learned_and_only_where_the_recording_has_any(
 
 def test_by_ear_the_harmonics_are_held_by_the_analysis(instrument, monkeypatch):
     """The loss of the first stage's harmonics, twice, beside that of the sound."""
-    ear, analysis = (kind(SAMPLE_RATE, FRAME_RATE) for kind in (objectives.Ear, objectives.Analysis))
+    ear, analysis = (
+        kind(SAMPLE_RATE, FRAME_RATE) for kind in (objectives.Ear, objectives.Analysis)
+    )
     (batch,) = steps.heldout_batches(instrument, EXAMPLES.heldout, ear)
     held = loss_of(instrument, ear, batch)
     unknown = dict(batch, noise_log_density=batch["noise_log_density"] * np.nan)

@@ -7,7 +7,7 @@ import tiny_training
 from tiny_training import EXAMPLES, FRAME_RATE, HOP_SIZE
 
 from helpers.analysis import features
-from helpers.training import objectives, steps
+from helpers.training import steps
 from helpers.training.objectives import RESYNTHESIS
 
 
@@ -90,7 +90,9 @@ def of(network, learning_rate=0.01, n_losses=4):
 
 
 def batch_of(made, step=0):
-    return made.spread(steps.draw_batch(tiny_training.build(), EXAMPLES.train, RESYNTHESIS, 0, step))
+    return made.spread(
+        steps.draw_batch(tiny_training.build(), EXAMPLES.train, RESYNTHESIS, 0, step)
+    )
 
 
 def gradient_norm(made):
