@@ -159,7 +159,7 @@ def data_report(report: Any) -> tuple[Figure, np.ndarray]:
     return fig, axes[:, 0]
 
 
-def powers(
+def harmonics_and_noise(
     found: Mapping[str, tuple[np.ndarray, np.ndarray]],
     f0_hz: np.ndarray,
     sample_rate: int,

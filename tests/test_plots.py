@@ -315,7 +315,7 @@ def test_powers_are_where_they_sound():
     harmonics = np.log(np.tile([1e-2, 1e-4], (100, 1)))
     harmonics[:50, 1] = np.nan
     noise = np.log(np.tile([1e-6, 1e-9], (100, 1)))
-    fig, axes = plots.powers({"found": (harmonics, noise)}, f0_hz, 16000, 50)
+    fig, axes = plots.harmonics_and_noise({"found": (harmonics, noise)}, f0_hz, 16000, 50)
     rows_hz = np.geomspace(*axes[0, 0].get_ylim(), plots.N_POWER_ROWS + 1)
     of_harmonics, of_noise = (ax.images[0].get_array() for ax in axes[:, 0])
     for frame in (0, 49, 50, 99):

@@ -7,8 +7,8 @@ good as each other where the phase drifts; so the harmonics stay those of the fi
 the noise is learned by ear. All other instruments have one stage, by ear alone.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 from helpers.instruments.instrument import Instrument
 from helpers.synthesis import losses
@@ -23,7 +23,8 @@ ANCHOR_WEIGHT = 2.0  # of the harmonics' loss beside the spectral loss
 EAR_SHARE = 0.2  # of all steps
 
 
-class Objective(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Objective(ABC):
     """What a stage of training learns.
 
     Attributes:
@@ -46,6 +47,7 @@ class Objective(Protocol):
     is_compiled: bool
     is_last: bool
 
+    @abstractmethod
     def measure(self, network: tf.keras.Model, batch: Batch, training: bool) -> list[tf.Tensor]:
         """The loss of a network on a batch, a scalar; and its sound, where it was made anyway.
 
@@ -57,8 +59,8 @@ class Objective(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Resynthesis:
+@dataclass(frozen=True, kw_only=True)
+class Resynthesis(Objective):
     """Learns to give back the sound of a clip, by the losses that the network has itself."""
 
     title: str = ""
@@ -77,8 +79,8 @@ class Resynthesis:
         return [found["total_loss"], sounds["audio_synth"]]
 
 
-@dataclass(frozen=True)
-class Analysis:
+@dataclass(frozen=True, kw_only=True)
+class Analysis(Objective):
     """Learns the powers of harmonics and noise that an analysis found in the recordings.
 
     Attributes:
@@ -88,7 +90,6 @@ class Analysis:
     sample_rate: int
     frame_rate: int
     title: str = "Stage 1 of 2, the analysis"
-    fields: tuple[str, ...] = (*FEATURES, *TARGETS)
     batch_size: int = 8
     clip_seconds: float = 1.6
     heldout_seconds: float | None = None
@@ -103,8 +104,8 @@ class Analysis:
         return [tf.add_n(_analysis_losses(batch, powers, self))]
 
 
-@dataclass(frozen=True)
-class Ear:
+@dataclass(frozen=True, kw_only=True)
+class Ear(Objective):
     """Learns the noise from how the instrument sounds; its harmonics are held where they are.
 
     Attributes:
@@ -142,10 +143,13 @@ def stages_of(instrument: Instrument) -> list[Objective]:
     """The stages of an instrument's training, in order."""
     if instrument.analysis_size is None:
         return [RESYNTHESIS]
-    rates = instrument.sample_rate, instrument.frame_rate
-    if instrument.z_dims:  # which is encoded from audio
-        return [Analysis(*rates, fields=("audio", *FEATURES, *TARGETS)), Ear(*rates)]
-    return [Analysis(*rates), Ear(*rates)]
+    sample_rate, frame_rate = instrument.sample_rate, instrument.frame_rate
+    audio = ("audio",) if instrument.z_dims else ()  # of which z is encoded
+    fields = (*audio, *FEATURES, *TARGETS)
+    return [
+        Analysis(sample_rate=sample_rate, frame_rate=frame_rate, fields=fields),
+        Ear(sample_rate=sample_rate, frame_rate=frame_rate),
+    ]
 
 
 def shares_of(steps: int, stages: list[Objective]) -> list[int]:
@@ -160,7 +164,8 @@ def _analysis_losses(batch, powers, objective):
     """Losses of the harmonics and of the noise, but for the start of each clip."""
     start = round(UNCOUNTED_SECONDS * objective.frame_rate)
     arrays = [*(batch[name] for name in TARGETS), *powers, batch["f0_hz"]]
-    return losses.analysis_loss(*(array[:, start:] for array in arrays), objective.sample_rate)
+    counted = [array[:, start:] for array in arrays]
+    return losses.analysis_loss(*counted, sample_rate=objective.sample_rate)
 
 
 def _within_band_edge(noise, target):

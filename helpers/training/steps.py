@@ -9,13 +9,13 @@ from helpers.analysis import features
 from helpers.instruments.instrument import Instrument
 from helpers.synthesis import xla
 from helpers.tensorflow_import import tf
+from helpers.training.dataset import LOGARITHMS
 from helpers.training.objectives import Objective
 
 WARM_UP = 50  # steps, in which the learning rate rises; a tenth of shorter trainings
 FINAL_LEARNING_RATE = 0.05  # share of the highest, reached by half a cosine
 CLIP_NORM = 3.0
 HELDOUT_EXAMPLES = 32  # at most, so that evaluations take no longer with more data
-POWERS = {"harmonic_log_power", "noise_log_density"}  # fields of natural logarithms
 NEPERS_PER_DB = np.float32(np.log(10.0) / 10.0)
 
 
@@ -96,7 +96,7 @@ def _change_gain(batch, gains_db):
     batch["loudness_db"] = np.where(loudness_db <= floor_db, floor_db, changed_db)
     if "audio" in batch:
         batch["audio"] = batch["audio"] * 10.0 ** (by_clip / 20.0)
-    for name in POWERS & batch.keys():
+    for name in batch.keys() & {*LOGARITHMS}:
         batch[name] = batch[name] + by_clip[..., np.newaxis] * NEPERS_PER_DB
 
 

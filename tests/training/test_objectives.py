@@ -6,7 +6,7 @@ import tensorflow as tf
 import tiny_analysis
 import tiny_training
 from tiny_analysis import EXAMPLES, N_BANDS, N_HARMONICS, N_KNOWN
-from tiny_training import FRAME_RATE, HOP_SIZE, SAMPLE_RATE
+from tiny_training import FRAME_RATE, HOP_SIZE
 
 from helpers.synthesis import xla
 from helpers.training import objectives, steps
@@ -27,9 +27,9 @@ def instrument():
     return tiny_analysis.build()
 
 
-@pytest.fixture(scope="module", params=["Analysis", "Ear"])
-def objective(request):
-    return getattr(objectives, request.param)(SAMPLE_RATE, FRAME_RATE)
+@pytest.fixture(scope="module", params=[0, 1], ids=["analysis", "ear"])
+def objective(instrument, request):
+    return objectives.stages_of(instrument)[request.param]
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_what_is_not_known_and_the_start_of_a_clip_do_not_count(instrument, obje
 
 def test_the_true_powers_have_the_least_loss(instrument, monkeypatch):
     """Of all that are louder or softer by one harmonic."""
-    objective = objectives.Analysis(SAMPLE_RATE, FRAME_RATE)
+    objective, _ = objectives.stages_of(instrument)
     (batch,) = steps.heldout_batches(instrument, EXAMPLES.heldout, objective)
     true = np.nan_to_num(batch["harmonic_log_power"], nan=-20.0)
 
@@ -99,7 +99,7 @@ def test_the_true_powers_have_the_least_loss(instrument, monkeypatch):
 
 def test_by_ear_only_noise_is_learned_and_only_where_the_recording_has_any(instrument, monkeypatch):
     monkeypatch.setattr(objectives, "ANCHOR_WEIGHT", 0.0)
-    objective = objectives.Ear(SAMPLE_RATE, FRAME_RATE)
+    _, objective = objectives.stages_of(instrument)
     (batch,) = steps.heldout_batches(instrument, EXAMPLES.heldout, objective)
     known = np.isfinite(batch["noise_log_density"][0, 0])
     found = (
@@ -118,9 +118,7 @@ def test_by_ear_only_noise_is_learned_and_only_where_the_recording_has_any(instr
 
 def test_by_ear_the_harmonics_are_held_by_the_analysis(instrument, monkeypatch):
     """The loss of the first stage's harmonics, twice, beside that of the sound."""
-    ear, analysis = (
-        kind(SAMPLE_RATE, FRAME_RATE) for kind in (objectives.Ear, objectives.Analysis)
-    )
+    analysis, ear = objectives.stages_of(instrument)
     (batch,) = steps.heldout_batches(instrument, EXAMPLES.heldout, ear)
     held = loss_of(instrument, ear, batch)
     unknown = dict(batch, noise_log_density=batch["noise_log_density"] * np.nan)
@@ -131,7 +129,7 @@ def test_by_ear_the_harmonics_are_held_by_the_analysis(instrument, monkeypatch):
 
 def test_powers_are_louder_where_the_clip_is(instrument):
     """By as many decibels, so that what is measured again is what is learned."""
-    objective = objectives.Ear(SAMPLE_RATE, FRAME_RATE)
+    _, objective = objectives.stages_of(instrument)
     soft, loud = (
         steps.draw_batch(instrument, EXAMPLES.train, objective, 0, 0, (gain_db, gain_db))
         for gain_db in (-6.0, 4.0)

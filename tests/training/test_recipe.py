@@ -13,6 +13,7 @@ from pathlib import Path
 import librosa
 import pytest
 import soundfile
+import tiny_analysis
 import tiny_training
 from test_loop import SMALL, stop_at
 from tiny_training import SAMPLE_RATE
@@ -72,8 +73,9 @@ def others(tmp_path_factory):
 
 
 def run(recordings, folder, **options):
-    """The exit code of the command."""
-    arguments = {"data": recordings, "save": folder, **options}
+    """The exit code of the command; at 16 kHz, if nothing else is asked for."""
+    rate = {} if "from" in options else {"sample_rate": SAMPLE_RATE}
+    arguments = {"data": recordings, "save": folder, **rate, **options}
     return main([f"--{key.replace('_', '-')}={value}" for key, value in arguments.items()])
 
 
@@ -288,7 +290,7 @@ def test_a_bundle_and_another_fine_tuned_from_it(recordings, others, tmp_path, m
     monkeypatch.setattr(configurations, "build", functools.partial(BUILD, bindings=SMALL))
     monkeypatch.setattr(metrics, "resynthesis", RESYNTHESIS)
     credit = {"credit": "Zoë", "licence": "CC BY 4.0"}
-    assert run(recordings, tmp_path / "flute", steps=2, seed=3, **credit) == 0
+    assert run(recordings, tmp_path / "flute", config="small", steps=2, seed=3, **credit) == 0
     flute = bundles.load(tmp_path / "flute" / "flute.zip")
     assert flute.card["name"] == "flute" and flute.card["steps"] == 2
     data = flute.card["training_data"]
@@ -302,6 +304,25 @@ def test_a_bundle_and_another_fine_tuned_from_it(recordings, others, tmp_path, m
         assert "Zoë" in data["credit"] and "Ada" in data["credit"]
         assert "CC BY 4.0" in data["licence"] and "CC0" in data["licence"]
     assert oboe.parameters == flute.parameters
+
+
+@pytest.mark.slow
+def test_a_bundle_that_learned_from_an_analysis(recordings, others, tmp_path, monkeypatch):
+    """By default, and another fine-tuned from it, both through two stages."""
+    monkeypatch.setattr(
+        configurations, "build", functools.partial(BUILD, bindings=tiny_analysis.BINDINGS)
+    )
+    steps_of = {"flute": [2, 4, 6, 8], "oboe": [2, 4]}
+    assert run(recordings, tmp_path / "flute", sample_rate=44100, steps=10) == 0
+    assert run(others, tmp_path / "oboe", steps=5, **{"from": tmp_path / "flute" / "flute"}) == 0
+    for name, steps in steps_of.items():
+        made = bundles.load(tmp_path / name / f"{name}.zip")
+        assert made.sample_rate == 44100 and made.statistics["band_edge_hz"] > 0
+        assert 4 <= made.card["steps"] <= steps[-1] + 2
+        first, second = sorted(
+            (tmp_path / name).glob("checkpoints_*"), key=lambda path: len(path.name)
+        )
+        assert (first / f"step-{steps[-1]}").is_dir()
 
 
 def test_scores_that_are_no_numbers_are_null(recordings, copied, monkeypatch):
@@ -321,7 +342,9 @@ def test_other_recordings_begin_anew_in_a_notebook(recordings, others, tmp_path)
     """Under the same name, beside the checkpoints of the first."""
     for i, folder in enumerate((recordings, others)):
         training = recipe.Training(
-            recipe.Recipe(recordings=folder, folder=tmp_path / "flute", steps=2)
+            recipe.Recipe(
+                recordings=folder, folder=tmp_path / "flute", steps=2, sample_rate=SAMPLE_RATE
+            )
         )
         assert training.prepare().source == training.source
         assert training.train().step == [2]
@@ -343,7 +366,8 @@ from test_loop import SMALL
 import functools
 configurations.build = functools.partial(configurations.build, bindings={SMALL})
 from helpers.training.__main__ import main
-sys.exit(main(["--data={recordings}", "--save={tmp_path / "flute"}", "--steps=2"]))
+sys.exit(main(["--data={recordings}", "--save={tmp_path / "flute"}", "--steps=2",
+               "--config=small", "--sample-rate=16000"]))
 """
     tests = Path(__file__).parents[1]
     paths = os.pathsep.join(map(str, [tests.parent, tests, tests / "training"]))

@@ -24,7 +24,7 @@ def _quick():
         monkeypatch.setattr(xla, "available", lambda: False)
         monkeypatch.setattr(loop, "EVALUATE_EVERY", EVERY)
         monkeypatch.setattr(configurations, "build", lambda *_, **__: tiny_analysis.build())
-        monkeypatch.setattr(dataset, "mean_targets", lambda group: MEANS, raising=False)
+        monkeypatch.setattr(dataset, "mean_targets", lambda group: MEANS)
         monkeypatch.setattr(recipe.Training, "description", lambda training: {})
         yield
 
@@ -64,6 +64,7 @@ def test_all_is_learned_in_both_stages(undisturbed):
     assert checkpoints(training) == [{"step-20", "step-24"}, {"step-4", "step-6"}]
 
 
+@pytest.mark.slow
 def test_harmonics_are_learned_as_they_are(tmp_path):
     """The powers of those that are known, against those of which the tones are made."""
     training = begun(tmp_path, steps=200)
@@ -88,7 +89,15 @@ def test_progress_tells_the_stage(undisturbed):
         assert report.resynthesis.std() > 0.01
 
 
-@pytest.mark.parametrize("stage, step", [(0, 10), (0, 2), (1, 5), (1, 2)])
+@pytest.mark.parametrize(
+    "stage, step",
+    [
+        (0, 10),
+        pytest.param(0, 2, marks=pytest.mark.slow),
+        pytest.param(1, 5, marks=pytest.mark.slow),
+        (1, 2),
+    ],
+)
 def test_a_stopped_training_ends_as_the_undisturbed(
     undisturbed, tmp_path, monkeypatch, stage, step
 ):
@@ -113,6 +122,7 @@ def test_a_finished_training_is_left_as_it_is(undisturbed, capsys):
     assert "".join(capsys.readouterr()).count("steps already") == 1
 
 
+@pytest.mark.slow
 def test_with_more_steps_the_second_stage_begins_anew(tmp_path, monkeypatch):
     begun(tmp_path, steps=5).train()
     reports = []
@@ -122,12 +132,32 @@ def test_with_more_steps_the_second_stage_begins_anew(tmp_path, monkeypatch):
     assert len(checkpoints(more)) == 3 and more.is_done
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_training(undisturbed, tmp_path):
     for seed in (0, 1):
         (tmp_path / str(seed)).mkdir()
         training = begun(tmp_path / str(seed), seed=seed, steps=STEPS)
         training.train()
         assert (training.histories == undisturbed[0].histories) == (seed == 0)
+
+
+@pytest.mark.slow
+def test_compiled_steps_come_to_the_same(undisturbed, tmp_path, monkeypatch):
+    """As far as they are compiled, up to rounding; and a stopped training exactly."""
+    monkeypatch.setattr(xla, "available", lambda: True)
+    at_once, stopped = (tmp_path / name for name in ("at once", "stopped"))
+    for folder in (at_once, stopped):
+        folder.mkdir()
+    whole = begun(at_once)
+    whole.train()
+    losses = (training.histories[FIRST].heldout_loss for training in (whole, undisturbed[0]))
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+    with monkeypatch.context() as patch:
+        stop_at(10, patch)
+        begun(stopped).train()
+    gone_on = begun(stopped)
+    gone_on.train()
+    assert gone_on.histories == whole.histories
 
 
 def test_the_steps_of_each_kind_of_instrument(tmp_path):
