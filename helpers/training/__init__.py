@@ -1,7 +1,7 @@
 """A folder of recordings, made into an instrument.
 
 `recipe` goes from the recordings to a bundle. It is made of `dataset`, which cuts recordings into
-examples, `objectives`, which says what is learned of them, stage by stage, and `loop`, which trains;
+examples, `objectives`, which says what is learned of them in each stage, and `loop`, which trains;
 `history` describes how far a training has come.
 `python -m helpers.training --help` trains without a notebook.
 

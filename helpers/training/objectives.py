@@ -163,9 +163,17 @@ def shares_of(steps: int, stages: list[Objective]) -> list[int]:
 def _analysis_losses(batch, powers, objective):
     """Losses of the harmonics and of the noise, but for the start of each clip."""
     start = round(UNCOUNTED_SECONDS * objective.frame_rate)
-    arrays = [*(batch[name] for name in TARGETS), *powers, batch["f0_hz"]]
-    counted = [array[:, start:] for array in arrays]
-    return losses.analysis_loss(*counted, sample_rate=objective.sample_rate)
+    harmonics, density, bandwidth_hz = (batch[name][:, start:] for name in TARGETS)
+    played_harmonics, played_density = (each[:, start:] for each in powers)
+    return losses.analysis_loss(
+        harmonics,
+        density,
+        bandwidth_hz,
+        played_harmonics,
+        played_density,
+        batch["f0_hz"][:, start:],
+        objective.sample_rate,
+    )
 
 
 def _within_band_edge(noise, target):
