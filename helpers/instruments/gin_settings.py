@@ -76,6 +76,7 @@ NUMBERS = {
     "channels": Numbers(1, 512),
     "dilations": Numbers(1, 1024, several=True),
     "dropout": Numbers(0, 0.9, whole=False),
+    "envelope_channels": Numbers(2, 320),
     "fft_sizes": Numbers(16, 16384, multiple_of=4, several=True),
     "harmonics": Numbers(1, 320),
     "hop_size": Numbers(16, 1024),
@@ -88,7 +89,6 @@ NUMBERS = {
     "mag_weight": Numbers(0, 16, whole=False),
     "noise_bands": Numbers(3, 320),
     "noise_channels": Numbers(2, 320),
-    "octaves": Numbers(1, 8),
     "reverb_length": Numbers(2, 480_000),
     "rnn_channels": Numbers(1, 1024),
     "sample_rate": Numbers(16_000, 96_000),
@@ -102,6 +102,7 @@ CONTROLS = {
     "harmonic_distribution": NUMBERS["harmonics"],
     "noise_magnitudes": NUMBERS["noise_bands"],
     "harmonic_powers": NUMBERS["harmonics"],
+    "envelope": NUMBERS["envelope_channels"],
     "noise_powers": NUMBERS["noise_channels"],
     "conditioning": Numbers(1, 1024),
 }

@@ -44,28 +44,22 @@ class ScaleFeatures(ddsp.training.nn.DictLayer):
 
 @gin.register
 class PitchFeatures(ddsp.training.nn.DictLayer):
-    """Scales pitch and loudness to about -1 to 1, and tells where in the octave a pitch lies.
+    """Scales pitch to about -1 to 1, and tells where in the octave it lies, by sine and cosine.
 
-    The place is told by sines and cosines over the octave and over its halves, as positions are in
-    transformers (Vaswani et al. 2017). A pitch on one line does not tell neighbouring notes apart.
+    Unlike `ScaleFeatures` it leaves the loudness to the decoder.
     """
-
-    def __init__(self, octaves: int = 4, **kwargs: Any) -> None:
-        """Takes how many sines and cosines there are, each of half the period of the one before."""
-        super().__init__(**kwargs)
-        self.octaves = octaves
 
     # ddsp reads the names of what a layer takes and returns from its signature.
     def call(
         self, loudness_db: tf.Tensor, f0_hz: tf.Tensor
-    ) -> ["f0_hz", "loudness_db", "f0_scaled", "ld_scaled", "pitch_class"]:  # type: ignore  # noqa: F821
-        """Features of [batch, n_frames] to [..., 1], and `pitch_class` [..., 2 * octaves]."""
+    ) -> ["f0_hz", "loudness_db", "f0_scaled", "pitch_class"]:  # type: ignore  # noqa: F821
+        """Features of [batch, n_frames] to [..., 1], and `pitch_class` [..., 2]."""
         f0_hz = ddsp.training.preprocessing.at_least_3d(f0_hz)
         loudness_db = ddsp.training.preprocessing.at_least_3d(loudness_db)
         octaves = tf.math.log(f0_hz / 440.0) / np.float32(np.log(2.0))
-        turns = 2.0 * np.pi * octaves * 2.0 ** np.arange(self.octaves, dtype=np.float32)
+        turns = 2.0 * np.pi * octaves
         place = tf.concat([tf.sin(turns), tf.cos(turns)], axis=-1)
-        return f0_hz, loudness_db, octaves / 2.0, loudness_db / 40.0 + 1.0, place
+        return f0_hz, loudness_db, octaves / 2.0, place
 
 
 class LayerNorm(tf.keras.layers.LayerNormalization):

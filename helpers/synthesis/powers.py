@@ -18,6 +18,8 @@ SCALE = (
     3.0  # of the network's outputs, in nepers of power: about how far a power goes from its mean
 )
 MEL_CORNER_HZ = 500.0  # below it the channels of the noise are evenly spaced, above in octaves
+LOUDNESS_SCALE_DB = 8.0  # about how far loudness goes from its mean
+MEAN_LOUDNESS_DB = -35.0  # before it is known
 LOUDNESS_EDGE_HZ = 7900.0  # above it the loudness, which is measured at 16 kHz, has nothing
 FADE_HZ = 500.0  # up to the band edge of the recordings
 DB_PER_NEPER = 10.0 / np.log(10.0)
@@ -26,6 +28,10 @@ DB_PER_NEPER = 10.0 / np.log(10.0)
 @gin.register
 class PowerDecoder(ddsp.training.nn.DictLayer):
     """Decodes scaled features to finished controls of the synthesizers, as loud as was asked.
+
+    The logarithm of a harmonic's power is the sum of one number for the harmonic and of a spectral
+    envelope at its frequency. The envelope is for what stays at its frequency whatever note is
+    played, such as the resonances of a body; so notes that were not recorded have it too.
 
     The network's outputs are moved by the means of what it is to learn. The loudness of a frame is
     a closed form of its powers. So all of them are brought to the loudness of the features, and
@@ -36,6 +42,7 @@ class PowerDecoder(ddsp.training.nn.DictLayer):
         self,
         network: tf.keras.layers.Layer,
         harmonics: int = 60,
+        envelope_channels: int = 48,
         noise_bands: int = 65,
         noise_channels: int = 24,
         sample_rate: int = 16000,
@@ -44,55 +51,71 @@ class PowerDecoder(ddsp.training.nn.DictLayer):
         """Takes the network and the sizes.
 
         Args:
-          network: A decoder whose outputs are `harmonic_powers` [harmonics] and `noise_powers`
-            [noise_channels].
+          network: A decoder whose outputs are `harmonic_powers` [harmonics], `envelope`
+            [envelope_channels] and `noise_powers` [noise_channels]. It may take
+            `loudness_centred` beside the scaled features.
           harmonics: How many.
+          envelope_channels: Of the spectral envelope, in steps of a mel scale; straight lines in
+            decibels lie between them.
           noise_bands: Of equal width, from 0 Hz to half the sample rate.
-          noise_channels: Of the noise, in steps of a mel scale; straight lines in decibels lie
-            between them.
+          noise_channels: Of the noise, as those of the envelope.
           sample_rate: Hz.
         """
-        splits = network.output_splits
+        inputs = [key for key in network.input_keys if key != "loudness_centred"]
+        sizes = {
+            "harmonic_powers": harmonics,
+            "envelope": envelope_channels,
+            "noise_powers": noise_channels,
+        }
         super().__init__(
-            input_keys=[*network.input_keys, "f0_hz", "loudness_db"],
+            input_keys=[*inputs, "f0_hz", "loudness_db"],
             output_keys=["amps", "harmonic_distribution", "noise_magnitudes"],
             autocast=False,  # the network casts its inputs; f0 in half precision is out of tune
             **kwargs,
         )
-        if dict(splits) != {"harmonic_powers": harmonics, "noise_powers": noise_channels}:
-            raise ValueError(f"the network's outputs are {splits}")
+        if dict(network.output_splits) != sizes:
+            raise ValueError(f"the network's outputs are not {sizes}")
         self.network = network
         self.n_harmonics = harmonics
         self.noise_bands = noise_bands
+        self.envelope_channels = envelope_channels
         self.sample_rate = sample_rate
         self._spread = _spread(noise_bands, noise_channels, sample_rate)
         self._harmonic_means, self._noise_means = (
             self.add_weight(name, [size], tf.float32, "zeros", trainable=False)
             for name, size in (("harmonic_means", harmonics), ("noise_means", noise_channels))
         )
-        self._band_edge_hz = self.add_weight(
-            "band_edge_hz",
-            [1],
-            tf.float32,
-            tf.keras.initializers.Constant(sample_rate / 2),
-            trainable=False,
+        self._band_edge_hz, self._mean_loudness_db = (
+            self.add_weight(
+                name, [1], tf.float32, tf.keras.initializers.Constant(value), trainable=False
+            )
+            for name, value in (
+                ("band_edge_hz", sample_rate / 2),
+                ("mean_loudness_db", MEAN_LOUDNESS_DB),
+            )
         )
 
     def set_means(
-        self, harmonic_log_power: np.ndarray, noise_log_density: np.ndarray, band_edge_hz: float
+        self,
+        harmonic_log_power: np.ndarray,
+        noise_log_density: np.ndarray,
+        band_edge_hz: float,
+        loudness_db: float = MEAN_LOUDNESS_DB,
     ) -> None:
-        """Sets what the network's outputs are added to, and the edge above which it is silent.
+        """Sets the means of what the network gives and takes, and where the sound ends.
 
         Args:
           harmonic_log_power: Mean logarithm of the mean square of each harmonic. Shape
             [n_harmonics].
           noise_log_density: Mean logarithm of the noise's power for each Hz. Shape [noise_bands].
-          band_edge_hz: Of the recordings.
+          band_edge_hz: Of the recordings, above which the instrument is silent.
+          loudness_db: Mean loudness of the recordings.
         """
         self._harmonic_means.assign(harmonic_log_power)
         nearest, *_ = np.linalg.lstsq(self._spread.T, noise_log_density, rcond=None)
         self._noise_means.assign(nearest)
         self._band_edge_hz.assign([band_edge_hz])
+        self._mean_loudness_db.assign([loudness_db])
 
     def powers(
         self, features: dict[str, tf.Tensor], training: bool = False
@@ -107,7 +130,8 @@ class PowerDecoder(ddsp.training.nn.DictLayer):
           Mean square of each harmonic [batch, n_frames, n_harmonics], and the noise's power for
           each Hz in each band [batch, n_frames, noise_bands].
         """
-        return self._scaled(self.network(features, training=training), features)
+        outputs = self.network(self._inputs(features), training=training)
+        return self._scaled(outputs, features)
 
     def controls(
         self, harmonic_log_power: tf.Tensor, noise_log_density: tf.Tensor, f0_hz: tf.Tensor
@@ -141,18 +165,33 @@ class PowerDecoder(ddsp.training.nn.DictLayer):
 
     def step(self, features: dict[str, tf.Tensor], state: Any) -> tuple[dict[str, tf.Tensor], Any]:
         """Decodes frames that follow those which left a state; returns controls and new state."""
-        outputs, state = self.network.step(features, state)
+        outputs, state = self.network.step(self._inputs(features), state)
         harmonics, noise = self._scaled(outputs, features)
         return self.controls(harmonics, noise, features["f0_hz"]), state
+
+    def _inputs(self, features):
+        loudness_centred = (features["loudness_db"] - self._mean_loudness_db) / LOUDNESS_SCALE_DB
+        return {**features, "loudness_centred": loudness_centred}
 
     def _scaled(self, outputs, features):
         """Logarithms of powers from the network's outputs, brought to the asked loudness."""
         outputs = {name: SCALE * tf.cast(value, tf.float32) for name, value in outputs.items()}
         harmonics = outputs["harmonic_powers"] + self._harmonic_means
+        harmonics += self._at_harmonics(outputs["envelope"], features["f0_hz"])
         noise = tf.matmul(outputs["noise_powers"] + self._noise_means, self._spread)
         played_db = self._loudness_db(harmonics, noise, features["f0_hz"])
         louder = (features["loudness_db"] - played_db) / DB_PER_NEPER
         return harmonics + louder, noise + louder
+
+    def _at_harmonics(self, envelope, f0_hz):
+        """The envelope at the frequency of each harmonic. [batch, n_frames, n_harmonics]."""
+        n_channels = self.envelope_channels
+        low, high = _mel(self.sample_rate / 2 / self.noise_bands / 2), _mel(self.sample_rate / 2)
+        at = (_mel(f0_hz * _numbers(self.n_harmonics)) - low) / (high - low) * (n_channels - 1)
+        at = tf.clip_by_value(at, 0.0, n_channels - 1.0)[..., tf.newaxis]
+        # Sums over all channels: XLA joins them into one pass, and no gradient is scattered.
+        weights = tf.maximum(0.0, 1.0 - tf.abs(at - tf.range(n_channels, dtype=tf.float32)))
+        return tf.reduce_sum(weights * envelope[..., tf.newaxis, :], axis=-1)
 
     def _loudness_db(self, harmonic_log_power, noise_log_density, f0_hz):
         """What `features.loudness` finds in a steady sound of these powers. [..., 1]."""
@@ -180,10 +219,14 @@ def _numbers(n_harmonics):
     return tf.range(1, n_harmonics + 1, dtype=tf.float32)
 
 
+def _mel(frequency_hz):
+    return tf.math.log1p(frequency_hz / MEL_CORNER_HZ)
+
+
 def _spread(n_bands, n_channels, sample_rate):
     """Weights of the channels in each band: straight lines over frequency. [channels, bands]."""
     centres_hz = (np.arange(n_bands) + 0.5) * sample_rate / 2 / n_bands
-    mel = np.log1p(centres_hz / MEL_CORNER_HZ)
+    mel = np.asarray(_mel(centres_hz))
     at = np.linspace(mel[0], mel[-1], n_channels)
     return np.stack([np.interp(mel, at, one) for one in np.eye(n_channels)]).astype(np.float32)
 

@@ -118,3 +118,25 @@ def test_silence_has_finite_gradients():
         controls = decoder.controls(*powers_, tf.fill([1, 3, 1], 440.0))
         total = sum(tf.reduce_sum(control) for control in controls.values())
     assert all(np.isfinite(g).all() for g in tape.gradient(total, powers_))
+
+
+def test_envelope_is_met_at_its_frequency_by_each_note():
+    """A resonance at 2 kHz raises the 10th harmonic of 200 Hz as much as the 4th of 500 Hz."""
+    instrument = built()
+    decoder = instrument.network.decoder
+    kernel, bias = decoder.network.dense_out.get_weights()
+    mel = np.log1p(np.array([22050 / 177 / 2, 2000.0, 22050.0]) / powers.MEL_CORNER_HZ)
+    nearest = round(47 * (mel[1] - mel[0]) / (mel[2] - mel[0]))
+    bias[165 + nearest] = 1.0
+    decoder.network.dense_out.set_weights([kernel, bias])
+    raised = {}
+    for f0_hz, n in ((200.0, 10), (500.0, 4)):
+        made = instrument.network.preprocessor(
+            {"f0_hz": tf.fill([1, 1], f0_hz), "loudness_db": tf.fill([1, 1], -30.0)}
+        )
+        harmonics, _ = decoder.powers(made)
+        harmonics = harmonics.numpy()[0, 0] - np.median(harmonics)
+        assert harmonics.argmax() == n - 1
+        raised[n] = harmonics[n - 1]
+    assert raised[10] == pytest.approx(raised[4], rel=1e-3)
+    assert 0.5 * powers.SCALE < raised[4] <= powers.SCALE
