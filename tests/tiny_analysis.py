@@ -44,7 +44,9 @@ def examples(pitches_hz):
 
 
 EXAMPLES = dataset.Dataset(
-    examples([220.0, 330.0, 440.0]), examples([277.0]), STATISTICS | {"band_edge_hz": 8000.0}
+    examples([220.0, 330.0, 440.0]),
+    examples([277.0]),
+    STATISTICS | {"band_edge_hz": 8000.0, "loudness_db_percentiles": [-20.0] * 101},
 )
 
 

@@ -423,7 +423,7 @@ def _write(segments: Iterable[list[Group]], layout: np.dtype, folder: Path) -> t
 
 
 def mean_targets(group: Group) -> tuple[np.ndarray, np.ndarray]:
-    """The means of the targets over all frames where they are known.
+    """The means of the targets, at a loudness of 0 dB, over all frames where they are known.
 
     A harmonic or a band that is never known takes a straight line between its neighbours, beyond
     them the value of the nearest.
@@ -437,14 +437,19 @@ def mean_targets(group: Group) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       InputError: Nothing of them is known.
     """
-    harmonic_log_power, noise_log_density = (_known_means(group[name]) for name in LOGARITHMS)
+    nepers = group["loudness_db"] * np.log(10.0) / 10.0
+    harmonic_log_power, noise_log_density = (
+        _known_means(group[name], nepers) for name in LOGARITHMS
+    )
     return harmonic_log_power, noise_log_density
 
 
-def _known_means(examples: np.ndarray) -> np.ndarray:
+def _known_means(examples: np.ndarray, nepers: np.ndarray) -> np.ndarray:
+    """Means [n] of examples [n_examples, n_frames, n], less the loudness of their frames."""
     sums, counts = np.zeros(examples.shape[-1]), np.zeros(examples.shape[-1])
-    for example in examples:  # one after the other: together they may be larger than memory
-        sums += np.nansum(example, axis=0, dtype=np.float64)
+    # One after the other: together they may be larger than memory.
+    for example, loudness in zip(examples, nepers, strict=True):
+        sums += np.nansum(example - loudness[:, np.newaxis], axis=0, dtype=np.float64)
         counts += np.isfinite(example).sum(axis=0)
     (known,) = np.nonzero(counts)
     if not len(known):

@@ -19,6 +19,7 @@ Batch = dict[str, tf.Tensor]
 FEATURES = ("f0_hz", "loudness_db")
 TARGETS = ("harmonic_log_power", "noise_log_density", "bandwidth_hz")
 UNCOUNTED_SECONDS = 0.2  # at the start of a clip, of whose past a causal network knows nothing
+MOST_DETUNED_SEMITONES = 0.7  # either way
 ANCHOR_WEIGHT = 2.0  # of the harmonics' loss beside the spectral loss
 EAR_SHARE = 0.2  # of all steps
 
@@ -99,7 +100,7 @@ class Analysis(Objective):
 
     def measure(self, network: tf.keras.Model, batch: Batch, training: bool) -> list[tf.Tensor]:
         """See `Objective.measure`."""
-        features = network.encode(dict(batch), training=training)
+        features = _encoded(network, batch, training)
         powers = network.decoder.powers(features, training=training)
         return [tf.add_n(_analysis_losses(batch, powers, self))]
 
@@ -125,7 +126,7 @@ class Ear(Objective):
 
     def measure(self, network: tf.keras.Model, batch: Batch, training: bool) -> list[tf.Tensor]:
         """See `Objective.measure`."""
-        features = network.encode(dict(batch), training=training)
+        features = _encoded(network, batch, training)
         harmonics, noise = network.decoder.powers(features, training=training)
         heard = _within_band_edge(noise, batch["noise_log_density"])
         controls = network.decoder.controls(tf.stop_gradient(harmonics), heard, features["f0_hz"])
@@ -158,6 +159,22 @@ def shares_of(steps: int, stages: list[Objective]) -> list[int]:
         return [steps]
     by_ear = max(1, round(EAR_SHARE * steps))
     return [max(1, steps - by_ear), by_ear]
+
+
+def _encoded(network, batch, training):
+    """Features for the decoder; in training the network is given a pitch that is a little off.
+
+    It has to play a note as its neighbours, and cannot learn each recorded note by heart. The
+    harmonics stay at the frequencies of the recording.
+    """
+    f0_hz = batch["f0_hz"]
+    given_hz = f0_hz
+    if training:
+        generator = tf.random.get_global_generator()
+        semitones = generator.uniform([f0_hz.shape[0], 1], -1.0, 1.0) * MOST_DETUNED_SEMITONES
+        given_hz *= 2.0 ** (semitones / 12.0)
+    features = network.encode({**batch, "f0_hz": given_hz}, training=training)
+    return {**features, "f0_hz": f0_hz[..., tf.newaxis]}
 
 
 def _analysis_losses(batch, powers, objective):

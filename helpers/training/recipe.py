@@ -246,8 +246,12 @@ class Training:
         recipe, dataset = self.recipe, self.dataset or self.prepare()
         folder = self._folder_of_checkpoints(dataset)
         if len(self._stages) > 1 and not recipe.fine_tuned_from:
+            harmonics, noise = datasets.mean_targets(dataset.train)
             self.instrument.network.decoder.set_means(
-                *datasets.mean_targets(dataset.train), dataset.statistics["band_edge_hz"]
+                harmonics,
+                noise,
+                dataset.statistics["band_edge_hz"],
+                dataset.statistics["loudness_db_percentiles"][50],
             )
         self.histories = {}
         for stage, steps in zip(self._stages, self._shares, strict=True):

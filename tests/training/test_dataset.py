@@ -676,10 +676,16 @@ def test_targets_of_a_stopped_prepare_are_kept(notes, tmp_path, tracked, monkeyp
         assert once.read_bytes() == again.read_bytes()
 
 
-def test_mean_targets_are_those_of_what_is_known():
+def test_mean_targets_are_those_of_what_is_known_less_the_loudness():
     values = np.full((2, 3, 5), np.nan, np.float16)
-    values[0, :2, 1], values[1, 0, 1], values[1, 2, 3] = [-4.0, -6.0], -8.0, -10.0
-    group = {"harmonic_log_power": values, "noise_log_density": values[:, :, :2] - 1}
+    values[0, :2, 1], values[1, 0, 1], values[1, 2, 3] = [-4.0, -16.0], -8.0, -10.0
+    loudness_db = np.zeros((2, 3), np.float32)
+    loudness_db[0, 1] = -100.0 / np.log(10.0)  # 10 nepers of power below 0 dB
+    group = {
+        "harmonic_log_power": values,
+        "noise_log_density": values[:, :, :2] - 1,
+        "loudness_db": loudness_db,
+    }
     harmonic_log_power, noise_log_density = dataset.mean_targets(group)
     np.testing.assert_allclose(harmonic_log_power, [-6, -6, -8, -10, -10])
     np.testing.assert_allclose(noise_log_density, [-7, -7])
@@ -687,8 +693,9 @@ def test_mean_targets_are_those_of_what_is_known():
 
 def test_targets_of_which_nothing_is_known_have_no_mean(refused):
     values = np.full((2, 3, 5), np.nan, np.float16)
+    group = {"harmonic_log_power": values, "noise_log_density": values}
     with refused("no pitch is sure enough to learn from: give clean recordings"):
-        dataset.mean_targets({"harmonic_log_power": values, "noise_log_density": values})
+        dataset.mean_targets({**group, "loudness_db": np.zeros((2, 3))})
 
 
 @pytest.mark.slow

@@ -150,3 +150,32 @@ def test_batches_have_the_fields_and_the_size_of_the_objective(instrument, objec
         assert shapes.pop("audio") == (objective.batch_size, n_frames * HOP_SIZE)
     assert {*shapes.values()} == {(objective.batch_size, n_frames)}
     assert {values.dtype for values in batch.values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+@pytest.mark.parametrize("training", [True, False])
+def test_in_training_the_network_is_given_notes_a_little_off(stage, training, monkeypatch):
+    """By up to 0.7 semitones, another for each clip; the harmonics stay where they are."""
+    network, given, played = tiny_analysis.build().network, [], []
+    encode = network.encode
+
+    def noted_encode(features, training):
+        given.append(features["f0_hz"].numpy())
+        return encode(features, training)
+
+    def stop(features, training):
+        played.append(features["f0_hz"].numpy())
+        raise InterruptedError
+
+    monkeypatch.setattr(network, "encode", noted_encode)
+    monkeypatch.setattr(network.decoder, "powers", stop)
+    objective = objectives.stages_of(tiny_analysis.build())[stage]
+    batch = {name: tf.constant(values) for name, values in tiny_analysis.EXAMPLES.train.items()}
+    with pytest.raises(InterruptedError):
+        objective.measure(network, batch, training)
+    f0_hz = batch["f0_hz"].numpy()
+    np.testing.assert_array_equal(played[0][..., 0], f0_hz)
+    semitones = 12 * np.log2(given[0] / f0_hz)
+    assert np.ptp(semitones, axis=1).max() < 1e-4
+    assert np.abs(semitones).max() <= 0.7001
+    assert (np.ptp(semitones[:, 0]) > 0.01) == training

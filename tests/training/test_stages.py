@@ -175,3 +175,4 @@ def test_a_new_instrument_starts_at_the_means_of_the_recordings(tmp_path, monkey
     found = training.instrument.network.decoder
     np.testing.assert_array_equal(found._harmonic_means, -9.0)
     assert found._band_edge_hz == 4000.0
+    assert found._mean_loudness_db == -20.0
