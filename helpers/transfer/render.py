@@ -19,7 +19,7 @@ from helpers.analysis.features import Features
 from helpers.errors import InputError
 from helpers.instruments.bundles import credit_line
 from helpers.instruments.instrument import Instrument
-from helpers.synthesis import synths
+from helpers.synthesis import wavetables
 from helpers.transfer.settings import Settings
 
 BLOCK_FRAMES = 512  # of one length, so that XLA compiles each stage once; shorter ones cost more
@@ -278,15 +278,9 @@ def _harmonics(f0_hz, amplitudes, cycles, instrument):
     frequency_hz = f0_hz[:-1, np.newaxis] + np.diff(f0_hz)[:, np.newaxis] * position
     phase = cycles + np.cumsum(frequency_hz / instrument.sample_rate)
     audible_up_to = np.ceil(instrument.sample_rate / 2 / frequency_hz) - 1
-    audio = synths.sum_harmonics(
-        *(
-            table.astype(np.float32)
-            for table in (phase.reshape(frequency_hz.shape) % 1.0, audible_up_to)
-        ),
-        amplitudes[:-1],
-        amplitudes[1:],
-    )
-    return audio.numpy().ravel(), phase[-1] % 1.0
+    cycles = phase.reshape(frequency_hz.shape)
+    audio = wavetables.harmonic_audio(cycles, audible_up_to, amplitudes)
+    return audio.ravel(), phase[-1] % 1.0
 
 
 def _white(random, n_samples):

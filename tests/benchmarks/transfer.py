@@ -1,20 +1,23 @@
 """Seconds from features to sound, of Google's programs and of ours; and from a slider to sound.
 
-    python tests/benchmarks/transfer.py [--rounds 3] [--steps 5] [--tone-transfer SCRIPT]
+    python tests/benchmarks/transfer.py [--rounds 3] [--steps 5] [--checkpoints violin flute]
+        [--tone-transfer SCRIPT]
 
 Plays 10 s whose features are ready, in turns, each program in a process of its own: ddsp with
-Google's configuration, as train_step.py measures it; ours, adjustment included, with a checkpoint
-that ships; and, with `--tone-transfer`, Google's published Tone Transfer models, 5 s at a time, by
-a script whose `load(instrument)` returns a function of f0_hz [1250] and loudness_db [1250]. Then
-every control is moved, with all else kept: what was heard before is not timed, the new sound is.
-Prints medians over the rounds, ratios, the peak of memory of the process, TensorFlow itself
-included, and for each control the median and the slowest.
+Google's configuration, as train_step.py measures it; ours, adjustment included, with checkpoints
+that ship or paths of other bundles; and, with `--tone-transfer`, Google's published Tone Transfer
+models, 5 s at a time, by a script whose `load(instrument)` returns a function of f0_hz [1250] and
+loudness_db [1250]. Then every control is moved on the first checkpoint, with all else kept: what
+was heard before is not timed, the new sound is. Prints medians over the rounds, of seconds and of
+seconds of all cores together, their ratios to those of the first checkpoint, the peak of memory of
+the process, TensorFlow itself included, and for each control the median and the slowest.
 """
 
 import argparse
 import dataclasses
 import importlib.util
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -39,12 +42,14 @@ from helpers.transfer.settings import Settings
 CLIP = config.DATA / "voice" / "oohs_melody.flac"
 SECONDS = train_step.TRANSFER_SECONDS
 TONE_TRANSFER_FRAMES, TONE_TRANSFER_SECONDS = 1250, 5
+COLUMNS = ("seconds", "cores_seconds", "peak_gb")
 NEEDS = {"key": {"autotune": 1.0}}  # for a control to change anything, others have to be set
 
 
-def prepared(options):
+def prepared(checkpoint):
     """The checkpoint, and the features of the clip at its frame rate."""
-    instrument = bundles.load(config.CHECKPOINTS / options.checkpoint)
+    path = config.CHECKPOINTS / checkpoint
+    instrument = bundles.load(path if path.exists() else checkpoint)
     audio, sample_rate = sound.load(CLIP, instrument.sample_rate)
     return instrument, features.extract(
         audio[: SECONDS * sample_rate], sample_rate, instrument.frame_rate
@@ -53,8 +58,8 @@ def prepared(options):
 
 def ours(options):
     """The whole clip, from features, as a function of nothing."""
-    instrument, curves = prepared(options)
-    return lambda: Player(instrument).play(adjust(curves, instrument.statistics).features)
+    instrument, heard = prepared(options.checkpoint)
+    return lambda: Player(instrument).play(adjust(heard, instrument.statistics).features)
 
 
 def tone_transfer(options):
@@ -69,23 +74,26 @@ def tone_transfer(options):
 
 
 def seconds_of(run):
-    start = time.perf_counter()
+    """Seconds, and those of all cores together."""
+    start, cores_start = time.perf_counter(), time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - cores_start
 
 
 def measure(who, options):
     """Times a program in this process and prints one JSON line."""
     run = {"ours": ours, "tone_transfer": tone_transfer}[who](options)
     run()  # traces and compiles
-    train_step.say(statistics.median(seconds_of(run) for _ in range(options.steps)))
+    seconds = np.median([seconds_of(run) for _ in range(options.steps)], axis=0)
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # Linux counts in kB
+    print(json.dumps(dict(zip(COLUMNS, [*seconds, peak_gb], strict=True))))
 
 
-def measured(who, options):
+def measured(who, checkpoint, options):
     """Seconds and gigabytes of a program, measured in a process of its own."""
     if who == "ddsp":
-        return train_step.measured("ddsp", "transfer", options)
-    command = [sys.executable, __file__, "--measure", who, "--checkpoint", options.checkpoint]
+        return {"cores_seconds": np.nan} | train_step.measured("ddsp", "transfer", options)
+    command = [sys.executable, __file__, "--measure", who, "--checkpoint", checkpoint]
     command += ["--steps", str(options.steps)]
     if options.tone_transfer:
         command += ["--tone-transfer", str(options.tone_transfer)]
@@ -95,18 +103,25 @@ def measured(who, options):
 
 def compare(options):
     """All programs in turns, and the table of their medians."""
-    programs = ["ours", "ddsp", *(["tone_transfer"] if options.tone_transfer else [])]
-    runs = {who: [] for who in programs}
+    programs = [("ours", checkpoint) for checkpoint in options.checkpoints]
+    programs += [("ddsp", "")]
+    programs += [("tone_transfer", options.checkpoints[0])] if options.tone_transfer else []
+    runs = {program: [] for program in programs}
     for _ in range(options.rounds):
-        for who in programs:
-            runs[who].append(measured(who, options))
-    medians = {
-        who: [statistics.median(run[key] for run in each) for key in ("seconds", "peak_gb")]
-        for who, each in runs.items()
-    }
-    print(f"{SECONDS} s, features ready{'s':>12}{'GB':>8}{'ours is faster':>16}")
-    for who, (seconds, peak_gb) in medians.items():
-        print(f"{who:20}{seconds:14.3f}{peak_gb:8.2f}{seconds / medians['ours'][0]:15.1f}x")
+        for program in programs:
+            runs[program].append(measured(*program, options))
+    print(
+        f"{f'{SECONDS} s, features ready':40}{'s':>8}{'ratio':>8}{'all cores':>11}{'ratio':>8}{'GB':>7}"
+    )
+    first = None
+    for (who, checkpoint), each in runs.items():
+        seconds, cores, peak_gb = np.median([[run[c] for c in COLUMNS] for run in each], axis=0)
+        first = first or (seconds, cores)
+        print(
+            f"{who} {checkpoint}"[-40:].ljust(40),
+            f"{seconds:7.3f}{seconds / first[0]:8.2f}"
+            f"{cores:11.3f}{cores / first[1]:8.2f}{peak_gb:7.2f}",
+        )
 
 
 def values(setting, n):
@@ -124,21 +139,22 @@ def values(setting, n):
 
 def controls(options):
     """Moves every control, and prints how long until there is new sound."""
-    instrument, curves = prepared(options)
-    second, _ = prepared(options)
+    instrument, heard = prepared(options.checkpoints[0])
+    second, _ = prepared(options.checkpoints[0])
     print(f"{'control':20}{'median s':>14}{'slowest s':>12}")
     for setting in dataclasses.fields(Settings):
         player = Player(instrument, second if setting.name == "mix" else None)
         seconds = []
         for value in values(setting, options.steps + 1):
             settings = Settings(**NEEDS.get(setting.name, {}) | {setting.name: value})
-            seconds.append(seconds_of(lambda: moved(player, curves, instrument, settings)))  # noqa: B023
+            seconds.append(seconds_of(lambda: moved(player, heard, settings))[0])  # noqa: B023
         seconds = seconds[1:]  # without what the first has to play whole
         print(f"{setting.name:20}{statistics.median(seconds):14.3f}{max(seconds):12.3f}")
 
 
-def moved(player, curves, instrument, settings):
-    return player.play(adjust(curves, instrument.statistics, settings).curves, settings)
+def moved(player, heard, settings):
+    adjusted = adjust(heard, player.instruments[0].statistics, settings)
+    return player.play(adjusted.features, settings)
 
 
 def main():
@@ -146,7 +162,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5, help="timed runs in each round")
-    parser.add_argument("--checkpoint", default="violin")
+    parser.add_argument("--checkpoints", nargs="+", default=["violin"])
+    parser.add_argument("--checkpoint", help=argparse.SUPPRESS)
     parser.add_argument("--tone-transfer", type=Path, metavar="SCRIPT")
     parser.add_argument("--measure", metavar="WHO", help=argparse.SUPPRESS)
     options = parser.parse_args()
