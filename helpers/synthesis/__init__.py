@@ -2,9 +2,19 @@
 
 `ddsp_import` is the one place that imports ddsp, `xla` compiles. `synths`, `networks`, `encoders`
 and `losses` hold faster drop-in parts for ddsp's models, `powers` the decoder of instruments that
-learn an analysis, and `wavernn` the baseline.
+learn an analysis, `wavetables` plays harmonics without gradients, and `wavernn` is the baseline.
 
 May import: `analysis`.
 """
 
-__all__ = ["ddsp_import", "encoders", "losses", "networks", "powers", "synths", "wavernn", "xla"]
+__all__ = [
+    "ddsp_import",
+    "encoders",
+    "losses",
+    "networks",
+    "powers",
+    "synths",
+    "wavernn",
+    "wavetables",
+    "xla",
+]

@@ -110,9 +110,7 @@ def compare(options):
     for _ in range(options.rounds):
         for program in programs:
             runs[program].append(measured(*program, options))
-    print(
-        f"{f'{SECONDS} s, features ready':40}{'s':>8}{'ratio':>8}{'all cores':>11}{'ratio':>8}{'GB':>7}"
-    )
+    print(f"{SECONDS} s, features ready".ljust(40), "      s   ratio  all cores   ratio     GB")
     first = None
     for (who, checkpoint), each in runs.items():
         seconds, cores, peak_gb = np.median([[run[c] for c in COLUMNS] for run in each], axis=0)
