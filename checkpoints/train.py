@@ -3,8 +3,9 @@
     python checkpoints/train.py --audio FOLDER                # all, or what is left of them
     python checkpoints/train.py --audio FOLDER --only flute violin
 
-FOLDER holds `violin/`, `flute/` and `tenor_saxophone/`, the recordings that checkpoints/README.md
-tells the origin of; what is rendered, `data/render_corpus.py` makes first. What is being trained
+FOLDER holds `violin/`, `violin_kim/`, `flute/`, `tenor_saxophone/` and `alto_saxophone/`, the
+recordings that checkpoints/README.md tells the origin of; what is rendered,
+`data/render_corpus.py` makes first. What is being trained
 is kept in runs/checkpoints: the same command again goes on where it was stopped, and trains
 nothing twice. To start over, delete the instrument's folder there.
 """
@@ -37,7 +38,7 @@ RUNS = config.RUNS / "checkpoints"
 CORPUS = config.DATA / "corpus"
 PICTURE = "spectrogram.png"
 MOST_BYTES = 5_000_000  # of a bundle
-POINTS_OF_CURVE = 30  # at most, in a card
+POINTS_OF_CURVE = 20  # at most, of each stage, in a card
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,15 @@ class Source:
     is_rendered: bool = False
 
 
+FLUID = "FluidR3 GM by Frank Wen"
+SAMPLED = f"Rendered from sampled notes, no one played this: {FLUID}"
 SOURCES = {
     "violin": Source(
         "John Garner / Musopen, J. S. Bach BWV 1002 (bach-violin-dataset, salu133445)",
         "CC BY 3.0",
+    ),
+    "violin_kim": Source(
+        "MinJi Kim, J. S. Bach BWV 1003 (bach-violin-dataset, salu133445)", "CC BY 3.0"
     ),
     "flute": Source("Xavier Hosxe, Ixox Flute (sfzinstruments/Ixox.Flute)", "CC BY 4.0"),
     "tenor_saxophone": Source(
@@ -60,11 +66,13 @@ SOURCES = {
         "(sfzinstruments/MTG.SoloSax)",
         "CC BY 4.0",
     ),
-    "trumpet": Source(
-        "Rendered from sampled notes, no one played this: FluidR3 GM by Frank Wen", "MIT", True
-    ),
+    "alto_saxophone": Source("Weresax by Karoryfer (sfzinstruments/karoryfer.weresax)", "CC0"),
+    "trumpet": Source(SAMPLED, "MIT", is_rendered=True),
+    "cello": Source(SAMPLED, "MIT", is_rendered=True),
+    "clarinet": Source(SAMPLED, "MIT", is_rendered=True),
+    "voice": Source(SAMPLED, "MIT", is_rendered=True),
     "instruments": Source(
-        "twenty instruments rendered from sampled notes: FluidR3 GM by Frank Wen", "MIT", True
+        f"twenty instruments rendered from sampled notes: {FLUID}", "MIT", is_rendered=True
     ),
 }
 
@@ -75,9 +83,10 @@ class Shipped:
 
     Attributes:
       name: Of its folder.
+      title: What users see.
       sources: Names in `SOURCES`.
-      steps: From where on the held-out loss hardly falls.
-      minutes: That they take about, on one CPU core.
+      steps: In all stages; from there on the held-out loss hardly falls.
+      minutes: That they take about, with the analysis, on one CPU core.
       configuration: In `helpers/instruments/gin`.
       sample_rate: Hz.
       folder: Within the one of all bundles: what is not to be played in notebook 3 has its own.
@@ -85,24 +94,51 @@ class Shipped:
     """
 
     name: str
-    sources: tuple
-    steps: int
-    minutes: int
-    configuration: str = "small"
-    sample_rate: int = config.SAMPLE_RATE
+    title: str
+    sources: tuple[str, ...]
+    steps: int = 1000
+    minutes: int = 4
+    configuration: str = "analysis"
+    sample_rate: int = 44100
     folder: str = "."
-    gains_db: tuple = (0.0, 0.0)
+    gains_db: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether real players alone are to be heard in what it learned from."""
+        return not any(SOURCES[name].is_rendered for name in self.sources)
 
 
 MANY = ("flute", "instruments", "tenor_saxophone", "violin")
 TABLE = (
-    Shipped("violin", ("violin",), 6400, 29),
-    Shipped("flute", ("flute",), 6400, 29),
-    Shipped("tenor_saxophone", ("tenor_saxophone",), 6400, 29),
-    Shipped("trumpet", ("trumpet",), 6400, 29),
-    Shipped("violin_44k", ("violin",), 2400, 32, sample_rate=44100),
-    Shipped("autoencoder", MANY, 6000, 30, configuration="autoencoder", gains_db=(-12.0, 3.0)),
-    Shipped("wavernn", MANY, 2100, 42, configuration="wavernn", folder="baselines"),
+    Shipped("violin", "Violin (John Garner)", ("violin",)),
+    Shipped("violin_kim", "Violin (MinJi Kim)", ("violin_kim",)),
+    Shipped("flute", "Flute (Xavier Hosxe)", ("flute",)),
+    Shipped("tenor_saxophone", "Tenor saxophone (MTG)", ("tenor_saxophone",)),
+    Shipped("alto_saxophone", "Alto saxophone (Karoryfer)", ("alto_saxophone",)),
+    Shipped("trumpet", "Trumpet (sampled notes)", ("trumpet",)),
+    Shipped("cello", "Cello (sampled notes)", ("cello",)),
+    Shipped("clarinet", "Clarinet (sampled notes)", ("clarinet",)),
+    Shipped("voice", 'Voice singing "ooh" (sampled notes)', ("voice",)),
+    Shipped(
+        "autoencoder",
+        "Autoencoder of 23 instruments",
+        MANY,
+        steps=3000,
+        minutes=15,
+        configuration="analysis_z",
+        gains_db=(-12.0, 3.0),
+    ),
+    Shipped(
+        "wavernn",
+        "WaveRNN of 23 instruments",
+        MANY,
+        steps=2100,
+        minutes=42,
+        configuration="wavernn",
+        sample_rate=config.SAMPLE_RATE,
+        folder="baselines",
+    ),
 )
 
 
@@ -179,8 +215,11 @@ class _Clock:
 def _add_to_card(shipped, training, seconds):
     """What only we know of how an instrument came about."""
     instrument, recordings = training.instrument, training.recipe.recordings
+    *earlier, _ = training.histories.items()
     minutes = sum(librosa.get_duration(path=path) for path in sound.find(recordings)) / 60
+    instrument.card["title"] = shipped.title
     instrument.card["training_data"]["minutes"] = round(minutes, 1)
+    instrument.card["training_data"]["is_recorded"] = shipped.is_recorded
     instrument.card["training"] = {
         "configuration": shipped.configuration,
         "steps": shipped.steps,
@@ -188,6 +227,7 @@ def _add_to_card(shipped, training, seconds):
         "processors": os.cpu_count(),
         "heldout_loss": round(training.history.best[0], 3),
         "curve": _curve(training.history),
+        "earlier_curves": {title: _curve(history) for title, history in earlier},
     }
     pitch_midi = instrument.statistics["pitch_midi"]
     loudness_db = instrument.statistics["loudness_db_percentiles"]
@@ -219,9 +259,9 @@ def _save(training, folder):
 
 
 def _draw(instrument, heldout, path):
-    """A held-out example above its resynthesis."""
+    """A held-out example above its resynthesis, up to half the sample rate."""
     audio, played, _ = next(metrics.resynthesize(instrument, heldout))
-    sounds = {"held out": audio, "resynthesis": played}
+    sounds = {"held-out recording": audio, "resynthesis from its pitch and loudness": played}
     fig, _ = plots.above_one_another(sounds, instrument.sample_rate)
     fig.savefig(path, dpi=80)
     plt.close(fig)
@@ -255,7 +295,7 @@ def _options(arguments):
     )
     names = [shipped.name for shipped in TABLE]
     add = parser.add_argument
-    add("--audio", type=Path, required=True, help="folder with violin/, flute/, tenor_saxophone/")
+    add("--audio", type=Path, required=True, help="folder with violin/, flute/ ...")
     add("--corpus", type=Path, default=CORPUS, help="what is rendered (%(default)s)")
     add("--only", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     add("--save", type=Path, default=config.CHECKPOINTS, help="where bundles go (%(default)s)")

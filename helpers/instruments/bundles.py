@@ -108,15 +108,23 @@ def load(path: Path | str, feature_profile: str | None = None) -> Instrument:
 
 
 def listing(*folders: Path | str) -> list[Listed]:
-    """The bundles in folders, each a folder or a zip, by name.
+    """The bundles in folders, each a folder or a zip.
 
-    No network is built. A damaged bundle is named beside the others. A zip beside its folder is
-    not listed again.
+    They are in the order of their names, those that learned from sampled notes last in each
+    folder. No network is built. A damaged bundle is named beside the others. A zip beside its
+    folder is not listed again.
     """
     for folder in folders:
         recover(folder)
-    paths = [path for folder in folders for path in sorted(Path(folder).glob("[!.]*"))]
-    return [listed(path) for path in paths if _looks_like_a_bundle(path)]
+    found = []
+    for folder in folders:
+        paths = filter(_looks_like_a_bundle, sorted(Path(folder).glob("[!.]*")))
+        found += sorted(map(listed, paths), key=_is_sampled)
+    return found
+
+
+def _is_sampled(bundle):
+    return _training_data(bundle.card or {}).get("is_recorded") is False
 
 
 def listed(path: Path) -> Listed:

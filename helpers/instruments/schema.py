@@ -70,8 +70,9 @@ class Statistics(_Checked):
 
 
 class TrainingData(_Checked):
-    """What an instrument learned from, and who made that."""
+    """What an instrument learned from, who made that, and whether all of it was played."""
 
+    is_recorded: bool | None = None
     files: Count | None = None
     examples: Count | None = None
     credit: Text | None = None
@@ -98,6 +99,7 @@ class Card(_Checked):
     """What an instrument is, from what it learned, by whom, and how good it is."""
 
     name: Name | None = None
+    title: Name | None = None
     feature_profile: Profile | None = None
     sample_rate: Rate | None = None
     frame_rate: Rate | None = None

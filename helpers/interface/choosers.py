@@ -23,6 +23,11 @@ LONGEST_NAME = 40  # characters, of an instrument
 LONGEST_STEM, LONGEST_SUFFIX = 180, 20  # bytes, of the name of a file: systems take 255 in all
 
 
+def label_of(path: Path) -> str:
+    """What a file is called in a list, if nothing else is given: its folder and its name."""
+    return printable(f"{Path(path).parent.name} / {Path(path).stem}")
+
+
 class _Chooser(ipywidgets.VBox):
     """A list to choose from, to which uploads and recordings are added."""
 
@@ -48,7 +53,7 @@ class _Chooser(ipywidgets.VBox):
     def offer(self, path: Path) -> None:
         """Puts a path into the list if it is not there."""
         if path not in [offered for _, offered in self._list.options]:
-            self._list.options = [*self._list.options, (_label(path), path)]
+            self._list.options = [*self._list.options, (label_of(path), path)]
 
     def _offer(self, path):
         """Chooses a path, which is put into the list if it is not there."""
@@ -99,6 +104,7 @@ class Chooser(_Chooser):
         title: str = "Choose",
         none: str | None = None,
         check: Callable[[Path], object] | None = None,
+        label: Callable[[Path], str] = label_of,
     ) -> None:
         """Offers files.
 
@@ -111,10 +117,11 @@ class Chooser(_Chooser):
           none: What to call the choice of no file, which is then offered first.
           check: Function of a path that raises InputError for an upload that cannot be used, of
             which nothing is then kept.
+          label: Function of a path that gives what it is called in the list.
         """
         self._upload_to, self._check = Path(upload_to), check
         self._next = "Run the cells below."
-        options = [(_label(path), Path(path)) for path in paths]
+        options = [(label(Path(path)), Path(path)) for path in paths]
         super().__init__([(none, None)] * bool(none) + options, accept, seconds, title=title)
 
     @property
@@ -169,7 +176,7 @@ class FolderChooser(_Chooser):
           seconds: Longest recording.
         """
         self._upload_to = Path(upload_to)
-        options = [(_label(folder), Path(folder)) for folder in folders]
+        options = [(label_of(folder), Path(folder)) for folder in folders]
         super().__init__(options, SOUNDS, seconds, multiple=True)
         self._name = _box("Name", self._on_name)
         self._path = _box("Or its path", self._on_path)
@@ -246,10 +253,6 @@ def recordings_chooser(folders: Iterable[str]) -> FolderChooser:
     return FolderChooser(
         [*(config.DATA / folder for folder in folders), *own], config.RECORDED_SETS
     )
-
-
-def _label(path):
-    return printable(f"{Path(path).parent.name} / {Path(path).stem}")
 
 
 def _box(description, on_change):

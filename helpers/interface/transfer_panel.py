@@ -251,9 +251,15 @@ def _instrument_choosers():
     listed = bundles.listing(config.CHECKPOINTS, *sorted(config.RUNS.glob("*")))
     paths = [bundle.path for bundle in listed if bundle.card is not None]
     paths.sort(key=lambda path: path.name != "violin")  # the one that the notebook plays is first
+    titles = {bundle.path: bundle.card.get("title") for bundle in listed if bundle.card}
+
+    def label(path):
+        return titles.get(path) or choosers.label_of(path)
+
     offered = paths, config.RUNS / "uploaded", ".zip"
-    first = choosers.Chooser(*offered, check=_check_bundle, title="Instrument")
-    second = choosers.Chooser(*offered, check=_check_bundle, title="Second one", none="none")
+    options = {"check": _check_bundle, "label": label}
+    first = choosers.Chooser(*offered, **options, title="Instrument")
+    second = choosers.Chooser(*offered, **options, title="Second one", none="none")
     return first, second, [bundle.problem for bundle in listed if bundle.card is None]
 
 

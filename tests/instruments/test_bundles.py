@@ -1,5 +1,6 @@
 """bundles: instruments by name, and bundles that come back as they were saved."""
 
+import dataclasses
 import shutil
 import zipfile
 
@@ -171,6 +172,17 @@ def test_a_damaged_bundle_is_named_and_the_others_are_listed(saved, tmp_path, mo
     for damaged, said in (("cut", "weights of cut"), ("lost", "statistics"), ("no.zip", "no zip")):
         assert listed[damaged].card is None and said in listed[damaged].problem
         assert listed[damaged].name == damaged.removesuffix(".zip")
+
+
+def test_what_was_played_is_listed_before_what_was_rendered(instrument, tmp_path):
+    data = instrument.card["training_data"]
+    for name, is_recorded in (("cello", False), ("flute", True), ("mine", None), ("alto", False)):
+        changed = {"title": f"A {name}", "training_data": {**data, "is_recorded": is_recorded}}
+        card = {**instrument.card, **changed}
+        bundles.save(dataclasses.replace(instrument, card=card), tmp_path / name)
+    found = bundles.listing(tmp_path)
+    assert [one.path.name for one in found] == ["flute", "mine", "alto", "cello"]
+    assert [one.card["title"] for one in found] == ["A flute", "A mine", "A alto", "A cello"]
 
 
 def test_several_folders_are_listed_together(saved, tmp_path):

@@ -117,6 +117,15 @@ def test_what_was_done_is_shown_with_the_credit(panel):
     assert "Nothing was fitted." in words(panel)
 
 
+def test_instruments_are_listed_by_their_titles_and_others_by_their_paths(panel, home, tmp_path):
+    shutil.copytree(home / "checkpoints", tmp_path / "titled")
+    card = tmp_path / "titled" / "flute" / "model_card.json"
+    card.write_text(card.read_text().replace('"name"', '"title": "Flute (Zoë)", "name"'))
+    config.CHECKPOINTS = tmp_path / "titled"  # that of the fixture comes back after the test
+    labels = [label for label, _ in make().instruments._list.options]
+    assert labels == ["titled / violin", "Flute (Zoë)"]
+
+
 def test_a_damaged_instrument_is_named_and_the_others_offered(panel):
     assert "broken" in words(panel)
     offered = [path.name for _, path in panel.instruments._list.options]
