@@ -18,7 +18,7 @@ import numpy as np
 
 from helpers.analysis import audio as sound
 from helpers.errors import InputError
-from helpers.evaluation import metrics
+from helpers.evaluation import metrics, spectrum
 from helpers.files import explaining, replacing
 from helpers.instruments import bundles, configurations
 from helpers.tensorflow_import import tf
@@ -328,6 +328,7 @@ class Training:
             recipe.credit,
             recipe.licence,
             [self._first_card] if self._first_card else [],
+            spectrum.resynthesis(self.instrument, dataset.heldout),
         )
         return scores
 

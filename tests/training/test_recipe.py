@@ -20,13 +20,14 @@ from tiny_training import SAMPLE_RATE
 
 from helpers import config
 from helpers.analysis import features
-from helpers.evaluation import metrics
+from helpers.evaluation import metrics, spectrum
 from helpers.instruments import bundles, configurations
 from helpers.instruments.instrument import PRECISIONS, SAMPLE_RATES
 from helpers.training import loop, recipe
 from helpers.training.__main__ import main
 
 BUILD, RESYNTHESIS = configurations.build, metrics.resynthesis
+SPECTRUM = {"level_db": {"200-500": -0.5}, "mfcc_distance": None}
 SCORES = {"loudness_l1_db": 1.0, "loudness_l1": 0.01, "f0_l1_semitones": 0.1, "f0_outliers": 0.0}
 
 
@@ -50,6 +51,7 @@ def _quick():
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(configurations, "build", build)
         monkeypatch.setattr(metrics, "resynthesis", lambda *_: SCORES)
+        monkeypatch.setattr(spectrum, "resynthesis", lambda *_: SPECTRUM)
         monkeypatch.setattr(loop, "EVALUATE_EVERY", 2)
         yield
 
@@ -295,7 +297,7 @@ def test_a_bundle_and_another_fine_tuned_from_it(recordings, others, tmp_path, m
     assert flute.card["name"] == "flute" and flute.card["steps"] == 2
     data = flute.card["training_data"]
     assert (data["files"], data["credit"], data["licence"]) == (2, "Zoë", "CC BY 4.0")
-    assert set(flute.card["heldout"]) == set(SCORES)
+    assert set(flute.card["heldout"]) == set(SCORES) and flute.card["spectrum"] == SPECTRUM
     options = {"from": tmp_path / "flute" / "flute.zip", "credit": "Ada", "licence": "CC0"}
     for _ in range(2):  # the second time it is done already
         assert run(others, tmp_path / "oboe", steps=2, **options) == 0
