@@ -174,6 +174,8 @@ def find_band_edge_hz(audio: np.ndarray, sample_rate: int) -> float:
     Returns:
       The edge in Hz; half the sample rate where there is none.
     """
+    if len(audio) < EDGE_FFT:
+        audio = np.pad(audio, (0, EDGE_FFT - len(audio)))
     block = 60 * sample_rate
     spectra = [
         scipy.signal.welch(audio[first : first + block], sample_rate, nperseg=EDGE_FFT)[1]

@@ -182,3 +182,9 @@ def test_a_steep_fall_above_a_formant_is_no_band_edge():
     )
     sound = scipy.signal.oaconvolve(sound, formant, mode="same")
     assert harmonics.find_band_edge_hz(sound, SAMPLE_RATE) == SAMPLE_RATE / 2
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("audio", [white_noise(500), np.zeros(500), np.zeros(SAMPLE_RATE)])
+def test_the_shortest_sound_and_silence_have_no_band_edge(audio):
+    assert harmonics.find_band_edge_hz(audio, SAMPLE_RATE) == SAMPLE_RATE / 2
