@@ -699,7 +699,8 @@ def test_targets_of_which_nothing_is_known_have_no_mean(refused):
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_recordings(tmp_path, monkeypatch):
+@pytest.mark.parametrize("sizes", [{}, SIZES], ids=["features", "targets"])
+def test_memory_does_not_grow_with_the_recordings(tmp_path, monkeypatch, sizes):
     """One file of two minutes against three, one of them of twenty minutes."""
 
     def track(audio, sample_rate, frame_rate, **options):
@@ -715,7 +716,7 @@ def test_memory_does_not_grow_with_the_recordings(tmp_path, monkeypatch):
             soundfile.write(tmp_path / name / f"{i}.wav", noise, SAMPLE_RATE)
         monkeypatch.setattr(config, "CACHE", tmp_path / f"{name} cache")
         tracemalloc.start()
-        dataset.prepare(tmp_path / name, tmp_path / f"{name} dataset")
+        dataset.prepare(tmp_path / name, tmp_path / f"{name} dataset", frame_rate=100, **sizes)
         peaks_mb.append(tracemalloc.get_traced_memory()[1] / 2**20)
         tracemalloc.stop()
     audio_mb = 20 * 60 * SAMPLE_RATE * 4 / 2**20
