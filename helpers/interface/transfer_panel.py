@@ -21,7 +21,7 @@ from helpers.transfer.settings import Settings
 GROUPS = {
     "": ("octaves", "semitones", "loudness_db", "autotune"),
     "Pitch": ("fit_register", "cents", "key", "vibrato"),
-    "Notes and loudness": ("fit_loudness", "threshold", "quiet_db", "attack_s"),
+    "Notes and loudness": ("as_is", "fit_loudness", "threshold", "quiet_db", "attack_s"),
     "Sound": ("noise_db", "reverb", "mix"),
 }
 CLIP_FOLDERS = ("voice", "flute")
@@ -49,8 +49,9 @@ class TransferPanel(ipywidgets.VBox):
         self.controls = {setting.name: _control(setting) for setting in fields(Settings)}
         for control in self.controls.values():
             control.observe(lambda _: self._outdate(self._play), "value")
-        self.second.on_choice(self._enable_mix)
-        self._enable_mix()
+        self.second.on_choice(self._choose_mix)
+        self.controls["as_is"].observe(lambda _: self._enable(), "value")
+        self._choose_mix()
         # What is uploaded to play can also be mixed in.
         self.instruments.on_choice(lambda: self.second.offer(self.instruments.path))
         self._summary = ipywidgets.HTML()
@@ -74,7 +75,9 @@ class TransferPanel(ipywidgets.VBox):
 
     @property
     def settings(self) -> Settings:
-        """The `Settings` of the sliders."""
+        """The `Settings` of the sliders; as it is, a recording is played without them."""
+        if self.controls["as_is"].value:
+            return Settings(as_is=True)
         return Settings(**{name: control.value for name, control in self.controls.items()})
 
     @property
@@ -203,17 +206,24 @@ class TransferPanel(ipywidgets.VBox):
         plots.spectrogram(audio, *rates, ax=ax, title=title, colorbar=False)
         return _jpeg(fig)
 
-    def _enable_mix(self):
-        """Allows a mix, and sets it, when a second instrument is chosen; not when none is."""
+    def _choose_mix(self):
+        """Sets a mix when a second instrument is chosen, and none when none is."""
         mix, is_alone = self.controls["mix"], self.second.path is None
-        mix.disabled = is_alone
         if is_alone != (mix.value == 0):
             mix.value = 0.0 if is_alone else 0.5
+        self._enable()
+
+    def _enable(self):
+        """Allows a mix with a second instrument only, and nothing where it is played as it is."""
+        as_is = self.controls["as_is"].value
+        for name, control in self.controls.items():
+            without = name == "mix" and self.second.path is None
+            control.disabled = name != "as_is" and (as_is or without)
 
     def _reset(self, _button):
         for setting in fields(Settings):
             self.controls[setting.name].value = setting.default
-        self._enable_mix()
+        self._choose_mix()
 
 
 class _Saver(ipywidgets.HBox):

@@ -11,7 +11,7 @@ import librosa
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from helpers.analysis import keys, notes
+from helpers.analysis import keys, notes, pitch
 from helpers.analysis.features import Features
 from helpers.config import SAMPLE_RATE
 from helpers.errors import InputError
@@ -24,6 +24,7 @@ ASSUMED_SEMITONES = 12.0  # from the mean pitch to the ends of the range, where 
 BEYOND_SEMITONES = 5.0  # outside of its range an instrument still plays much as it does inside
 SOFT, LOUD = 5, 95  # percentiles of the loudness of notes that are matched
 MOST_WIDENED = 2.0  # times the range of loudness of a recording: a held tone stays held
+NOTHING_FITTED = "nothing was fitted"
 FADE_SECONDS = 0.08  # of sound before and after a note, with its pitch
 
 
@@ -36,7 +37,8 @@ class Adjusted:
     """Features that are ready for an instrument.
 
     Attributes:
-      features: `Features`; f0 is NaN where nothing with a pitch is to be played.
+      features: `Features`; f0 is NaN where nothing with a pitch is to be played. Played as they are
+        they have a pitch in every frame, as those have that an instrument learns from.
       notes: The `Notes` of the recording, before the adjustment.
       summary: What was done, in a sentence.
     """
@@ -50,6 +52,8 @@ def adjust(
     features: Features, statistics: Mapping[str, Any], settings: Settings = Settings()
 ) -> Adjusted:
     """Moves features to where an instrument was trained, and then as the settings say.
+
+    With `Settings.as_is` nothing moves.
 
     Args:
       features: Of the recording.
@@ -66,6 +70,10 @@ def adjust(
             "No note was found in the recording: lower the note threshold, or sing or play nearer "
             "the microphone."
         )
+    if settings.as_is:
+        as_is = replace(features, f0_hz=pitch.fill_unvoiced(features.f0_hz))
+        of_range = _out_of_range(found.f0_midi, statistics)
+        return Adjusted(as_is, found, _sentence([NOTHING_FITTED, *of_range]))
     f0_midi, of_register = _fitted_register(found.f0_midi, statistics, settings)
     loudness_db, of_loudness = _fitted_loudness(features, found.sounding, statistics, settings)
     f0_midi, of_autotune = _by_hand(f0_midi, features.frame_rate, settings)
@@ -190,7 +198,7 @@ def _faded(f0_midi, loudness_db, mask, frame_rate, quiet_db):
 
 
 def _sentence(clauses):
-    sentence = "; ".join(clauses) or "nothing was fitted"
+    sentence = "; ".join(clauses) or NOTHING_FITTED
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 

@@ -75,7 +75,8 @@ class Player:
 
         Args:
           features: Adjusted ones, at the instrument's frame rate.
-          settings: Of these noise_db, reverb and mix are used here, the others in `adjust`.
+          settings: Of these noise_db, reverb and mix are used here, the others in `adjust`. As it
+            is, an instrument sounds in all of its room.
           z, second_z: From `encode`, for an instrument with an encoder. Shape [n_frames, z_dims].
 
         Returns:
@@ -135,7 +136,8 @@ class Player:
         end = (len(f0_hz) - 1) * instrument.hop_size
         width = round(EDGE_SECONDS * instrument.sample_rate)
         n_samples = n_frames * instrument.hop_size
-        wet = _in_room(dry, settings.reverb * echoes, n_samples)
+        reverb = 1.0 if settings.as_is else settings.reverb
+        wet = _in_room(dry, reverb * echoes, n_samples)
         return _faded(_finite(wet, names), end, width)
 
     def check_mix(self, settings: Settings) -> None:

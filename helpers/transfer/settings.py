@@ -33,9 +33,12 @@ class Settings:
     """Settings of a transfer; by default all is fitted to the instrument and nothing is moved.
 
     Raises:
-      InputError: A value is outside its range.
+      InputError: A value is outside its range, or something else is set beside `as_is`.
     """
 
+    as_is: bool = _switch(
+        False, "As it is", "Play pitch and loudness as they are: nothing fitted, nothing lowered."
+    )
     fit_register: bool = _switch(
         True, "Fit the register", "Shift by whole octaves to where the instrument was trained."
     )
@@ -80,6 +83,13 @@ class Settings:
     def __post_init__(self):
         for setting in fields(self):
             object.__setattr__(self, setting.name, checked(setting, getattr(self, setting.name)))
+        others = self.changed().keys() - {"as_is"}
+        if self.as_is and others:
+            labels = ", ".join(one.metadata["label"] for one in fields(self) if one.name in others)
+            raise InputError(
+                f"A recording that is played as it is takes no other settings ({labels}): leave "
+                "those out, or as_is."
+            )
 
     def changed(self) -> dict[str, Any]:
         """The settings that differ from their defaults, by name."""

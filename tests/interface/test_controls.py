@@ -62,8 +62,8 @@ def player():
 def played(player):
     """Plays the melody, or other curves, with settings; dry if not said otherwise."""
 
-    def play(curves=MELODY, **settings):
-        settings = Settings(**{"reverb": 0.0, **settings})
+    def play(curves=MELODY, given=None, **settings):
+        settings = given or Settings(**{"reverb": 0.0, **settings})
         adjusted = adjust(curves, player.instruments[0].statistics, settings)
         return player.play(adjusted.features, settings)
 
@@ -206,8 +206,29 @@ def test_the_mix_goes_to_the_second_instrument(played):
     assert max(way[:2]) < 0.9 * way[2] and min(way) > 1.0
 
 
+def test_as_it_is_the_melody_stays_where_it_is(played):
+    """Else it would be two octaves higher, louder, and lowered between notes."""
+    moved = replace(MELODY, f0_hz=MELODY.f0_hz / 4, loudness_db=MELODY.loudness_db - 20)
+    settings = Settings(as_is=True)
+    fitted, as_is = played(moved), played(moved, settings)
+    np.testing.assert_allclose(
+        np.median(pitch_midi(as_is), axis=1), np.array(NOTES_MIDI) - 24, atol=0.25
+    )
+    assert level_db(during(as_is)) < level_db(during(fitted)) - 10
+    lowered = level_db(during(fitted)) - level_db(between(fitted))
+    assert level_db(during(as_is)) - level_db(between(as_is)) < lowered - 5
+
+
 def test_every_control_is_measured_here():
-    tested = {"fit_register", "fit_loudness", "octaves", "semitones", "cents", "loudness_db"}
+    tested = {
+        "as_is",
+        "fit_register",
+        "fit_loudness",
+        "octaves",
+        "semitones",
+        "cents",
+        "loudness_db",
+    }
     tested |= {"threshold", "quiet_db", "autotune", "key", "vibrato", "attack_s"}
     tested |= {"noise_db", "reverb", "mix"}
     assert tested == {setting.name for setting in fields(Settings)}

@@ -102,6 +102,16 @@ def test_a_slider_changes_what_is_heard(panel):
     assert panel.settings == Settings()
 
 
+def test_as_it_is_the_other_controls_rest(panel):
+    panel.controls["octaves"].value = 1
+    panel.controls["as_is"].value = True
+    assert panel.settings == Settings(as_is=True) and "Nothing was fitted" in words(panel)
+    np.testing.assert_allclose(heard(panel)[1], panel.result, atol=1e-4)
+    assert all(control.disabled != (name == "as_is") for name, control in panel.controls.items())
+    panel.controls["as_is"].value = False
+    assert panel.settings == Settings(octaves=1) and not panel.controls["octaves"].disabled
+
+
 def test_pictures_show_both_sounds_and_the_curves(panel):
     pictures = [w.value for w in every(panel) if isinstance(w, ipywidgets.Image)]
     assert len({picture for picture in pictures}) == 3

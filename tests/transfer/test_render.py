@@ -5,14 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tiny_instrument
 from scipy.signal import fftconvolve
 from tiny_instrument import SMALL, WITHOUT_NOISE
 
-from helpers.analysis import features
+from helpers.analysis import features, pitch
 from helpers.instruments import configurations
 from helpers.synthesis.ddsp_import import ddsp
 from helpers.tensorflow_import import tf
 from helpers.transfer import render
+from helpers.transfer.adjustment import adjust
 from helpers.transfer.settings import Settings
 
 TINY = {
@@ -106,6 +108,20 @@ def test_joined_blocks_are_what_the_network_plays_in_one_pass(config):
     faded = 3 * instrument.hop_size
     differs = np.abs(played - expected)[faded:-faded]
     assert differs.max() < 3e-4 * np.abs(expected).max()  # by the float32 of the phase there
+
+
+def test_as_it_is_all_is_what_the_network_plays(hissless):
+    """Of features with rests, which are not lowered, in all of the room."""
+    f0_hz = np.geomspace(50, 100, 160, dtype=np.float32)
+    heard = some_curves(160, f0_hz, -70 + 50 * np.sin(np.pi * np.arange(160) / 160))
+    heard.f0_hz[60:90] = np.nan
+    expected = hissless.play(pitch.fill_unvoiced(heard.f0_hz), heard.loudness_db)
+    settings = Settings(as_is=True)
+    adjusted = adjust(heard, tiny_instrument.STATISTICS, settings)
+    assert adjusted.summary.startswith("Nothing was fitted; 100 % of the notes are far")
+    played = render.Player(hissless).play(adjusted.features, settings)
+    differs = np.abs(played - expected)[384:-384]  # the ends are faded
+    assert differs.max() < 3e-4 * np.abs(expected).max()
 
 
 def test_an_instrument_with_z():

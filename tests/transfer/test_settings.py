@@ -34,3 +34,9 @@ def test_what_was_changed_can_be_written_down():
     changed = json.loads(json.dumps(settings.changed()))
     assert changed == {"octaves": 1, "vibrato": 0.5, "fit_register": False}
     assert Settings().changed() == {}
+
+
+def test_nothing_else_is_set_for_what_is_played_as_it_is(refused):
+    assert Settings(as_is=True).changed() == {"as_is": True}
+    with refused(r"no other settings \(Fit the loudness, Octaves\)"):
+        Settings(as_is=True, octaves=1, fit_loudness=False)
