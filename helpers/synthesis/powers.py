@@ -85,12 +85,13 @@ class PowerDecoder(ddsp.training.nn.DictLayer):
             self.add_weight(name, [size], tf.float32, "zeros", trainable=False)
             for name, size in (("harmonic_means", harmonics), ("noise_means", noise_channels))
         )
-        self._band_edge_hz, self._mean_loudness_db = (
+        # In kHz: a bundle's weights are no larger than 1000.
+        self._band_edge_khz, self._mean_loudness_db = (
             self.add_weight(
                 name, [1], tf.float32, tf.keras.initializers.Constant(value), trainable=False
             )
             for name, value in (
-                ("band_edge_hz", sample_rate / 2),
+                ("band_edge_khz", sample_rate / 2000.0),
                 ("mean_loudness_db", MEAN_LOUDNESS_DB),
             )
         )
@@ -114,7 +115,7 @@ class PowerDecoder(ddsp.training.nn.DictLayer):
         self._harmonic_means.assign(harmonic_log_power)
         nearest, *_ = np.linalg.lstsq(self._spread.T, noise_log_density, rcond=None)
         self._noise_means.assign(nearest)
-        self._band_edge_hz.assign([band_edge_hz])
+        self._band_edge_khz.assign([band_edge_hz / 1000.0])
         self._mean_loudness_db.assign([loudness_db])
 
     def powers(
@@ -212,7 +213,8 @@ class PowerDecoder(ddsp.training.nn.DictLayer):
 
     def _fade(self, frequencies_hz):
         """Gain of an amplitude at each frequency: 1, and 0 from the band edge up."""
-        return tf.clip_by_value((self._band_edge_hz - frequencies_hz) / FADE_HZ, 0.0, 1.0)
+        below_hz = 1000.0 * self._band_edge_khz - frequencies_hz
+        return tf.clip_by_value(below_hz / FADE_HZ, 0.0, 1.0)
 
 
 def _numbers(n_harmonics):

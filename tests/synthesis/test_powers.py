@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from helpers.analysis import audio as sound
 from helpers.analysis import features
-from helpers.instruments import configurations
+from helpers.instruments import bundles, configurations
 from helpers.synthesis import powers
 
 SMALL = ["ConvDecoder.channels = 8", "ConvDecoder.dilations = (1, 2)"]
@@ -79,6 +79,16 @@ def test_nothing_sounds_above_the_band_edge():
     frequencies_hz = librosa.fft_frequencies(sr=44100, n_fft=2048)
     below = power[(frequencies_hz > 6000) & (frequencies_hz < 7400)].mean()
     assert power[frequencies_hz > 8500].mean() < 1e-6 * below
+
+
+def test_a_bundle_keeps_what_was_set(tmp_path):
+    instrument = built()
+    instrument.network.decoder.set_means(np.full(165, -10.0), np.full(177, -20.0), 16000.0, -25.0)
+    bundles.save(instrument, tmp_path / "analysis")
+    loaded = bundles.load(tmp_path / "analysis")
+    melody = np.full(50, 220.0), np.full(50, -30.0)
+    for ours, kept in zip(loaded.decode(*melody)[0], instrument.decode(*melody)[0], strict=True):
+        np.testing.assert_array_equal(ours, kept)
 
 
 def test_means_of_the_noise_are_kept_as_near_as_its_channels_can():
