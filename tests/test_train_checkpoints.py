@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
-import tiny_instrument
+import tiny_analysis
 
 from helpers import config
 from helpers.instruments import bundles, configurations
@@ -81,9 +81,9 @@ def test_clock_counts_over_all_calls_what_was_trained(script, tmp_path, monkeypa
 
 @pytest.mark.slow
 def test_trains_once_and_writes_a_bundle(script, recordings, tmp_path, monkeypatch):
-    build = functools.partial(configurations.build, bindings=tiny_instrument.SMALL)
+    build = functools.partial(configurations.build, bindings=tiny_analysis.BINDINGS)
     monkeypatch.setattr(configurations, "build", build)
-    shipped = script.Shipped("tiny", tuple(recordings), 1, 1, configuration="autoencoder")
+    shipped = script.Shipped("tiny", "A tiny one", tuple(recordings), 2, 1, "analysis_z")
     bundle = script.train(shipped, recordings, tmp_path / "bundles", tmp_path / "runs")
     assert bundle == tmp_path / "bundles" / "tiny"
     assert {path.name for path in bundle.iterdir()} == {*bundles.FILES, "spectrogram.png"}
@@ -94,10 +94,15 @@ def test_trains_once_and_writes_a_bundle(script, recordings, tmp_path, monkeypat
     assert data["files"] == 2 and data["minutes"] == pytest.approx(10 / 60, abs=0.05)
     assert "Garner" in data["credit"] and "FluidR3" in data["credit"]
     assert data["licence"] == "MIT, CC BY 3.0"
-    assert card["training"]["steps"] == 1 and card["training"]["configuration"] == "autoencoder"
+    assert card["title"] == "A tiny one" and data["is_recorded"] is False  # not all of it
+    training = card["training"]
+    assert training["steps"] == 2 and training["configuration"] == "analysis_z"
+    assert training["curve"][-1] == [1, training["heldout_loss"]]
+    assert [len(curve) for curve in training["earlier_curves"].values()] == [1]
     assert set(card["range"]["pitch"]) <= {"A3", "A4"}  # one of both is held out
     soft_db, loud_db = card["range"]["loudness_db"]
     assert -80 < soft_db < loud_db < 20
+    assert len(card["spectrum"]["level_db"]) == 9 and card["spectrum"]["mfcc_distance"] > 0
     assert set(card["heldout"]) >= {"loudness_l1_db", "f0_l1_semitones", "f0_outliers"}
     # What is trained already is not trained again, and replaces what was there.
     again = bundles.load(script.train(shipped, recordings, tmp_path / "bundles", tmp_path / "runs"))
