@@ -17,7 +17,7 @@ import scipy.signal
 from tqdm.auto import tqdm
 
 from helpers.analysis import audio as sound
-from helpers.analysis import crepe, pitch, pitch_cache
+from helpers.analysis import crepe, note_changes, pitch, pitch_cache
 from helpers.config import FRAME_RATE, SAMPLE_RATE, VOICED_CONFIDENCE
 from helpers.errors import InputError
 from helpers.files import replacing
@@ -113,7 +113,8 @@ def extract(
       crepe_model: CREPE's size for the pitch.
       profile: The definition of loudness, as an instrument's statistics name it
         (`feature_profile`).
-      refined: Correct CREPE's pitch by the phases of the harmonics (`pitch.refine`).
+      refined: Correct CREPE's pitch by the phases of the harmonics (`pitch.refine`), and make
+        changes of note as quick as they were played (`note_changes.sharpen`).
       progress: Show a progress bar for each piece.
       cached: Keep the pitch in `config.CACHE`, and take it from there if the same audio was
         analysed with the same settings before.
@@ -422,6 +423,8 @@ def _pitch(audio, settings):
         )
         if settings.refined:
             f0_hz = pitch.refine(audio, f0_hz, SAMPLE_RATE, settings.frame_rate)
+            sure = confidence >= VOICED_CONFIDENCE
+            f0_hz = note_changes.sharpen(audio, f0_hz, sure, SAMPLE_RATE, settings.frame_rate)
         return f0_hz, confidence
 
     if not settings.cached:

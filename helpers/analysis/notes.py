@@ -9,11 +9,11 @@ import librosa
 import numpy as np
 from scipy.ndimage import binary_closing, binary_propagation, label, median_filter
 
-from helpers.analysis import keys
+from helpers.analysis import keys, pitch
 from helpers.analysis.features import Features
 from helpers.errors import InputError
 
-SHORTEST_SECONDS = 0.07  # of a pitch between leaps that is a note and not the tracker's error
+SHORTEST_SECONDS = 0.05  # of a pitch between leaps that is a note and not the tracker's error
 BRIDGED_SECONDS = 0.08  # a gap in the pitch up to this long is a change of note and not a rest
 FASTEST_SLIDE = 125.0  # semitones a second; what is faster is a leap
 STEADY_SECONDS = 0.06  # of pitch that is tested for steadiness
@@ -37,8 +37,8 @@ class Notes:
     Attributes:
       sounding: True in the frames of notes, gaps of up to 80 ms between slurred notes included.
       pitched: True in those of these frames whose measured pitch is reliable.
-      f0_midi: Pitch in fractional MIDI numbers: as measured where `pitched`, interpolated in the
-        other frames that are `sounding`, NaN outside of notes.
+      f0_midi: Pitch in fractional MIDI numbers: as measured where `pitched`, filled as by
+        `pitch.fill_unvoiced` in the other frames that are `sounding`, NaN outside of notes.
     """
 
     sounding: np.ndarray
@@ -51,7 +51,7 @@ def find(features: Features, threshold: float = 0.5) -> Notes:
 
     The certainty of a frame is CREPE's confidence, lowered where the pitch is unsteady and where
     the frame is far softer than loud notes: breath and consonants are unsteady and, mostly,
-    uncertain. Leaps to a pitch that lasts less than 70 ms are errors of the tracker.
+    uncertain. Leaps to a pitch that lasts less than 50 ms are errors of the tracker.
 
     Args:
       features: Of the recording.
@@ -62,7 +62,8 @@ def find(features: Features, threshold: float = 0.5) -> Notes:
     bridged = _bridged(certain, features.frame_rate)
     pitched = certain & _lasts(interpolated(measured_midi, certain), bridged, features.frame_rate)
     sounding = binary_propagation(pitched, mask=bridged)
-    f0_midi = np.where(sounding, interpolated(measured_midi, pitched), np.nan)
+    filled_hz = pitch.fill_unvoiced(np.where(pitched, features.f0_hz, np.nan))
+    f0_midi = np.where(sounding, librosa.hz_to_midi(filled_hz.astype(np.float64)), np.nan)
     return Notes(sounding, pitched, f0_midi)
 
 

@@ -11,6 +11,7 @@ LEAST_ACTIVATION = 1e-3
 WINDOW_SECONDS = 0.064  # of a harmonic: a frame of CREPE's
 FURTHEST_CENTS = 50.0  # that refining moves a pitch
 FRAMES_AT_ONCE = 1000  # so that memory stays the same for any length
+SAME_NOTE_SEMITONES = 0.7  # between the sides of a gap
 HARMONICS = (4, 10, 20)  # looked at in each round: high ones tell more, of a pitch nearly known
 
 
@@ -98,16 +99,22 @@ def _turning(audio, f0, n_window, hop, n_harmonics):
 
 
 def fill_unvoiced(f0_hz: np.ndarray) -> np.ndarray:
-    """f0 without gaps: unvoiced (NaN) frames take a straight line in pitch between neighbours.
+    """f0 without gaps: unvoiced (NaN) frames hold the pitch of the nearer voiced frame.
 
-    Models want a number in every frame. Before the first and after the last voiced frame the
-    nearest pitch is held; with none at all, 440 Hz.
+    Models want a number in every frame. A straight line from note to note would be heard as a
+    slide. Only a gap within a note, whose sides are less than `SAME_NOTE_SEMITONES` apart, takes a
+    straight line in pitch. With no voiced frame at all f0 is 440 Hz.
     """
     voiced = np.flatnonzero(np.isfinite(f0_hz))
     if not len(voiced):
         return np.full_like(f0_hz, 440.0)
-    frames = np.arange(len(f0_hz))
-    return np.exp(np.interp(frames, voiced, np.log(f0_hz[voiced]))).astype(np.float32)
+    frames, pitch = np.arange(len(f0_hz)), np.log2(f0_hz[voiced])
+    following = np.searchsorted(voiced, frames).clip(max=len(voiced) - 1)
+    before = np.where(voiced[following] > frames, following - 1, following).clip(min=0)
+    nearer = np.where(frames - voiced[before] <= voiced[following] - frames, before, following)
+    is_one_note = 12 * np.abs(pitch[following] - pitch[before]) < SAME_NOTE_SEMITONES
+    filled = np.where(is_one_note, np.interp(frames, voiced, pitch), pitch[nearer])
+    return np.exp2(filled).astype(np.float32)
 
 
 def _melody(activation):

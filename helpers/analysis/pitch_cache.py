@@ -6,7 +6,7 @@ import numpy as np
 
 from helpers.analysis import analysis_cache
 
-VERSION = 1  # raise it when `pitch` or `crepe` give other numbers for the same audio
+VERSION = 2  # raise it when `crepe`, `pitch` or `note_changes` give other numbers
 PITCH = analysis_cache.Kind("pitch", VERSION, ("tensorflow", "numpy", "librosa"))
 F0_RANGE_HZ = (30.0, 2100.0)  # more than CREPE's, by what refining may move a pitch
 

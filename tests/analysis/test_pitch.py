@@ -140,17 +140,27 @@ def test_what_is_no_number_spoils_nothing_else(broken):
     assert np.abs(cents(again_hz, refined_hz))[102:].max() < 1
 
 
-def test_gaps_take_a_straight_line_in_pitch():
-    f0_hz = np.array([110, np.nan, np.nan, 880, np.nan, 440], np.float32)
+def test_gaps_between_notes_hold_the_nearer_one():
+    gap = np.nan
+    f0_hz = np.array([110, gap, gap, gap, gap, 880, gap, 440, gap, gap, gap, 220], np.float32)
     filled = pitch.fill_unvoiced(f0_hz)
-    np.testing.assert_allclose(filled, [110, 220, 440, 880, 880 / np.sqrt(2), 440], rtol=1e-6)
+    expected = [110, 110, 110, 880, 880, 880, 880, 440, 440, 440, 220, 220]
+    np.testing.assert_allclose(filled, expected, rtol=1e-6)
     assert filled.dtype == np.float32
+
+
+def test_gaps_within_a_note_take_a_straight_line_in_pitch():
+    cents = np.array([0.0, 60, 40, 10, 60])
+    f0_hz = 440 * 2 ** (cents / 1200)
+    with_gaps = np.where([True, False, True, False, True], f0_hz, np.nan).astype(np.float32)
+    expected = 440 * 2 ** (np.array([0.0, 20, 40, 50, 60]) / 1200)
+    np.testing.assert_allclose(pitch.fill_unvoiced(with_gaps), expected, rtol=1e-6)
 
 
 def test_the_nearest_pitch_is_held_at_the_edges():
     f0_hz = np.array([np.nan, np.nan, 200, np.nan, 300, np.nan], np.float32)
     filled = pitch.fill_unvoiced(f0_hz)
-    np.testing.assert_allclose(filled, [200, 200, 200, np.sqrt(200 * 300), 300, 300], rtol=1e-6)
+    np.testing.assert_allclose(filled, [200, 200, 200, 200, 300, 300], rtol=1e-6)
 
 
 def test_filling_changes_nothing_that_is_voiced():
