@@ -75,7 +75,9 @@ def _changes(
     steady = sure & (12 * drift.max(axis=0) < FASTEST_DRIFT * step / frame_rate)
     shortest = max(2, round(STEADY_SECONDS * frame_rate))
     found, _ = scipy.ndimage.label(steady)
-    notes = [run for (run,) in scipy.ndimage.find_objects(found) if run.stop - run.start >= shortest]
+    notes = [
+        run for (run,) in scipy.ndimage.find_objects(found) if run.stop - run.start >= shortest
+    ]
     for before, after in zip(notes, notes[1:], strict=False):
         interval = 12 * np.abs(np.subtract(*_held(octaves, before, after, frame_rate)))
         moves = np.abs(np.diff(octaves[before.stop - 1 : after.start + 1]))
