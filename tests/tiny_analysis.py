@@ -1,7 +1,4 @@
-"""An instrument that learns from an analysis, as small as can be, and tones with their true powers.
-
-Its graphs are not compiled by XLA, which would take longer than all that is tried with them.
-"""
+"""An instrument that learns from an analysis, as small as can be, and tones of known powers."""
 
 import numpy as np
 import tensorflow as tf

@@ -8,18 +8,10 @@ import tiny_training
 from tiny_analysis import EXAMPLES, N_BANDS, N_HARMONICS, N_KNOWN
 from tiny_training import FRAME_RATE, HOP_SIZE
 
-from helpers.synthesis import xla
 from helpers.training import objectives, steps
 from helpers.training.objectives import RESYNTHESIS
 
 UNCOUNTED = FRAME_RATE // 5  # frames at the start of a clip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _not_compiled():
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(xla, "available", lambda: False)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """A training in two stages, on tones whose powers are known: learned, stopped, gone on with."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from tiny_analysis import EXAMPLES, N_KNOWN
 
 from helpers.instruments import configurations
 from helpers.synthesis import xla
-from helpers.training import dataset, loop, recipe
+from helpers.training import dataset, loop, recipe, steps
 
 STEPS, EVERY = 30, 4  # of which the second stage has 6
 FIRST, SECOND = "Stage 1 of 2, the analysis", "Stage 2 of 2, by ear"
@@ -19,9 +20,9 @@ MEANS = np.full(8, -3.0), np.full(17, tiny_analysis.FLOOR)
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick():
-    """Not compiled, and evaluated often."""
+    """Steps that are not compiled as a whole, which would take longer than all of them."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(xla, "available", lambda: False)
+        monkeypatch.setattr(steps, "xla", SimpleNamespace(available=lambda: False))
         monkeypatch.setattr(loop, "EVALUATE_EVERY", EVERY)
         monkeypatch.setattr(configurations, "build", lambda *_, **__: tiny_analysis.build())
         monkeypatch.setattr(dataset, "mean_targets", lambda group: MEANS)
@@ -144,7 +145,7 @@ def test_a_seed_gives_the_same_training(undisturbed, tmp_path):
 @pytest.mark.slow
 def test_compiled_steps_come_to_the_same(undisturbed, tmp_path, monkeypatch):
     """As far as they are compiled, up to rounding; and a stopped training exactly."""
-    monkeypatch.setattr(xla, "available", lambda: True)
+    monkeypatch.setattr(steps, "xla", xla)
     at_once, stopped = (tmp_path / name for name in ("at once", "stopped"))
     for folder in (at_once, stopped):
         folder.mkdir()
