@@ -106,7 +106,9 @@ def test_own_recordings_become_an_instrument(notebook, recordings):
 
         run_cells(page, "below", cell_of(content, "doctor.examine"), timeout_seconds=180)
         assert page.locator(".jp-OutputArea-output[data-mime-type*=error]").count() == 0
-        page.get_by_text(re.compile(r"Stage 2 of 2.*Step 1 of 1.*: the held-out loss is \d")).wait_for()
+        page.get_by_text(
+            re.compile(r"Stage 2 of 2.*Step 1 of 1.*: the held-out loss is \d")
+        ).wait_for()
         cell = page.locator(".jp-Notebook .jp-Cell").nth(train)
         assert cell.locator("img").count() == 1  # drawn again in its place
         (original, rate), (played, played_rate) = sounds(page)

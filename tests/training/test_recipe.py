@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import librosa
+import numpy as np
 import pytest
 import soundfile
 import tiny_analysis
@@ -60,6 +61,7 @@ def write_recordings(folder, *starts_hz):
     folder.mkdir()
     for i, f0_hz in enumerate(starts_hz):
         audio = 0.3 * librosa.chirp(fmin=f0_hz, fmax=2 * f0_hz, sr=SAMPLE_RATE, duration=5.0)
+        audio += 1e-3 * np.random.default_rng(i).standard_normal(len(audio))
         soundfile.write(folder / f"{i}.wav", audio, SAMPLE_RATE)
     return folder
 
