@@ -11,7 +11,7 @@ from tiny_analysis import EXAMPLES, N_KNOWN
 
 from helpers.instruments import configurations
 from helpers.synthesis import xla
-from helpers.training import dataset, loop, recipe, steps
+from helpers.training import dataset, loop, objectives, recipe, steps
 
 STEPS, EVERY = 30, 4  # of which the second stage has 6
 FIRST, SECOND = "Stage 1 of 2, the analysis", "Stage 2 of 2, by ear"
@@ -24,6 +24,7 @@ def _quick():
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(steps, "xla", SimpleNamespace(available=lambda: False))
         monkeypatch.setattr(loop, "EVALUATE_EVERY", EVERY)
+        monkeypatch.setattr(objectives, "EAR_SHARE", 0.2)
         monkeypatch.setattr(configurations, "build", lambda *_, **__: tiny_analysis.build())
         monkeypatch.setattr(dataset, "mean_targets", lambda group: MEANS)
         monkeypatch.setattr(recipe.Training, "description", lambda training: {})
