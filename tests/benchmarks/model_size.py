@@ -1,4 +1,4 @@
-"""Decoders, batches and rates compared at equal time: what the default was chosen from.
+"""Decoders, batches and rates compared at equal time: what `small` was chosen from.
 
     python tests/benchmarks/model_size.py FOLDER_OF_RECORDINGS [--seconds 90] [VARIANT ...]
 

@@ -1,4 +1,4 @@
-"""Held-out quality against minutes of training: Google's configuration and the default.
+"""Held-out quality against minutes of training: Google's configuration and `small`.
 
     python tests/benchmarks/quality_by_minutes.py train ddsp FOLDER_OF_RECORDINGS --steps 1800
     python tests/benchmarks/quality_by_minutes.py train small FOLDER_OF_RECORDINGS --steps 4000
@@ -42,7 +42,7 @@ PICTURE = ROOT / "docs" / "quality.png"
 # the batch is the one that its step is timed with here.
 GOOGLES = 4, 4.0, 3e-4, 1.0
 METRICS_EVERY = 200  # steps
-LABELS = {"ddsp": "Google's configuration, ddsp's step", "small": "ours, the default"}
+LABELS = {"ddsp": "Google's configuration, ddsp's step", "small": "ours, small"}
 MEASURES = {
     "spectral_loss": "spectral loss",
     "loudness_l1_db": "Loudness L1 (dB)",
@@ -85,7 +85,7 @@ def train(name, recordings, n_steps):
 
 
 def spectral_loss(instrument, heldout):
-    """ddsp's loss alone: the default is trained with a term for loudness beside it."""
+    """ddsp's loss alone: `small` is trained with a term for loudness beside it."""
     loss = FusedSpectralLoss(logmag_weight=1.0)
     losses = []
     for batch in steps.heldout_batches(instrument, heldout, RESYNTHESIS):
@@ -95,7 +95,7 @@ def spectral_loss(instrument, heldout):
 
 
 def seconds_a_step():
-    """Median seconds of a step: ddsp's own at Google's settings, and ours at the default's."""
+    """Median seconds of a step: ddsp's own at Google's settings, and ours of `small`."""
     batch_size, seconds, *_ = GOOGLES
     google = train_step.google_step(
         train_step.clips(batch_size, int(seconds), train_step.FRAME_RATE)
