@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import scipy.fft
-from scipy.ndimage import distance_transform_edt
 from scipy.signal import get_window
 
 from helpers.analysis import pitch
@@ -20,10 +19,10 @@ from helpers.errors import InputError
 from helpers.instruments.bundles import credit_line
 from helpers.instruments.instrument import Instrument
 from helpers.synthesis import wavetables
+from helpers.transfer import rests
 from helpers.transfer.settings import Settings
 
 BLOCK_FRAMES = 512  # of one length, so that XLA compiles each stage once; shorter ones cost more
-RELEASE_SECONDS = 0.02  # for harmonics to fade before and after a note
 EDGE_SECONDS = 0.008  # of fading at the start and at the end of the sound
 FAINTEST = 1e-7  # of a control, for its logarithm: ddsp's own lower limit of them
 SEED = 0  # the same features give the same sound, noise included
@@ -111,7 +110,7 @@ class Player:
         self._check(features, settings, played)
         instrument = self.instruments[0]
 
-        f0_hz, sung = pitch.fill_unvoiced(features.f0_hz), _sung(features)
+        f0_hz, gain = pitch.fill_unvoiced(features.f0_hz), rests.harmonics_gain(features)
         loudness_db = features.loudness_db
         controls = [
             keep(
@@ -122,8 +121,10 @@ class Player:
             for one, z, _ in played
         ]
         key = features.f0_hz, loudness_db, *zs, settings.mix
-        sounds = _sounded(_mixed(controls, settings.mix), f0_hz, sung, instrument, n_frames)
-        sounds = keep("sounds", key, sounds)
+        are_exact = all(one.analysis_size for one, _, _ in played)
+        rate_of_exact = instrument.sample_rate if are_exact else None
+        rows = _in_rows(_mixed(controls, settings.mix), f0_hz, gain, rate_of_exact)
+        sounds = keep("sounds", key, _sounded(rows, len(f0_hz), instrument, n_frames))
 
         echoes = self._room
         if echoes is None:
@@ -209,23 +210,13 @@ def _between(one, other, share):
 # Sounds
 
 
-def _sung(features):
-    """The level of the harmonics in each frame, from 0 to 1: 1 in notes, 0 away from them."""
-    if not features.voiced.any():
-        return np.zeros(features.n_frames, np.float32)
-    seconds_off = distance_transform_edt(~features.voiced) / features.frame_rate
-    fading = np.cos(np.pi / 2 * np.minimum(seconds_off / RELEASE_SECONDS, 1.0)) ** 2
-    return fading.astype(np.float32)
-
-
-def _sounded(controls, f0_hz, sung, instrument, n_frames):
-    """Yields (harmonics, noise), audio [n_samples] each, for blocks of frames."""
+def _sounded(rows, n_rows, instrument, n_frames):
+    """Yields (harmonics, noise), audio [n_samples] each, for blocks of `n_frames` of the rows."""
     hop_size = instrument.hop_size
     reach = int(np.ceil((instrument.noise_bands - 1) / hop_size))  # frames a noise filter smears
-    n_samples, margin, n_left = n_frames * hop_size, reach * hop_size, len(f0_hz) * hop_size
+    n_samples, margin, n_left = n_frames * hop_size, reach * hop_size, n_rows * hop_size
     random, cycles = np.random.default_rng(SEED), 0.0
     white = _white(random, 2 * margin)
-    rows = _in_rows(controls, f0_hz, sung)
     for f0_hz_around, amplitudes, magnitudes in _with_neighbours(rows, n_frames, reach):
         here_and_next = slice(reach, reach + n_frames + 1)
         harmonics, cycles = _harmonics(
@@ -237,12 +228,23 @@ def _sounded(controls, f0_hz, sung, instrument, n_frames):
         n_left -= n_samples
 
 
-def _in_rows(controls, f0_hz, sung):
-    """Yields (f0 [n_frames, 1], harmonic amplitudes, noise magnitudes) of blocks."""
+def _in_rows(controls, f0_hz, gain, rate_of_exact):
+    """Yields (f0 [n_frames, 1], harmonic amplitudes, noise magnitudes) of blocks.
+
+    Args:
+      controls: (harmonic amplitudes, noise magnitudes) of blocks.
+      f0_hz: Of all frames.
+      gain: Of the harmonics in all frames.
+      rate_of_exact: The sample rate of instruments that play exactly the loudness that they are
+        given, which keep it in rests; None for others, which learned how their rests sound.
+    """
     first = 0
     for amplitudes, magnitudes in controls:
         frames = slice(first, first + len(amplitudes))
-        yield f0_hz[frames, np.newaxis], sung[frames, np.newaxis] * amplitudes, magnitudes
+        if rate_of_exact:
+            parts = gain[frames], f0_hz[frames], amplitudes, magnitudes
+            magnitudes = rests.noise_gain(*parts, rate_of_exact)[:, np.newaxis] * magnitudes
+        yield f0_hz[frames, np.newaxis], gain[frames, np.newaxis] * amplitudes, magnitudes
         first += len(amplitudes)
 
 

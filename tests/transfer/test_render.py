@@ -178,6 +178,21 @@ def test_a_recording_without_a_note_is_noise_as_loud_as_the_curve_says(player):
     assert np.isfinite(loud).all() and rms(loud) > 0 and rms(loud - quiet) > 0.01 * rms(loud)
 
 
+@pytest.mark.parametrize("loudness_db", [-40.0, -15.0])
+def test_an_instrument_of_exact_loudness_is_as_loud_in_rests_as_is_asked(loudness_db):
+    """By its noise alone, measured as the loudness of a recording."""
+    exact = configurations.build("analysis")
+    heard = replace(some_curves(200, loudness_db=loudness_db), frame_rate=exact.frame_rate)
+    heard.f0_hz[100:] = np.nan
+    audio = render.Player(exact).play(heard)
+    played_db = features.extract(audio, 16000, exact.frame_rate).loudness_db
+    note, rest = played_db[20:80], played_db[120:180]
+    assert np.median(note) == pytest.approx(loudness_db, abs=0.5)
+    assert np.median(rest) == pytest.approx(loudness_db, abs=1.5)
+    spectrum = np.abs(np.fft.rfft(audio.reshape(200, -1)[120:180].ravel()[:9600]))
+    assert spectrum[132] < 4 * np.median(spectrum[100:164])  # 220 Hz is not there
+
+
 def test_no_clicks_at_the_edges_of_notes_and_of_the_sound():
     pure = an_instrument("small", WITHOUT_NOISE, "harmonics = 1")
     curves = some_curves(f0_hz=110.0, rests=[slice(50, 100)])
