@@ -1,6 +1,7 @@
 """The panel of notebook 03: choosers, sliders, players and pictures of a transfer."""
 
 import asyncio
+import functools
 import html
 import io
 import itertools
@@ -267,9 +268,8 @@ def _instrument_choosers():
         return titles.get(path) or choosers.label_of(path)
 
     offered = paths, config.RUNS / "uploaded", ".zip"
-    options = {"check": _check_bundle, "label": label}
-    first = choosers.Chooser(*offered, **options, title="Instrument")
-    second = choosers.Chooser(*offered, **options, title="Second one", none="none")
+    chooser = functools.partial(choosers.Chooser, *offered, check=_check_bundle, label=label)
+    first, second = chooser(title="Instrument"), chooser(title="Second one", none="none")
     return first, second, [bundle.problem for bundle in listed if bundle.card is None]
 
 
