@@ -75,7 +75,6 @@ NUMBERS = {
     "ch": Numbers(1, 1024),
     "channels": Numbers(1, 512),
     "dilations": Numbers(1, 1024, several=True),
-    "dropout": Numbers(0, 0.9, whole=False),
     "envelope_channels": Numbers(2, 320),
     "fft_sizes": Numbers(16, 16384, multiple_of=4, several=True),
     "harmonics": Numbers(1, 320),

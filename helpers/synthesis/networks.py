@@ -170,11 +170,9 @@ class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
         dilations: Sequence[int] = (1, 2, 4, 8, 16, 1, 2, 4, 8, 16),
         input_keys: Sequence[str] = ("ld_scaled", "f0_scaled"),
         output_splits: Sequence[tuple[str, int]] = SPLITS,
-        dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(input_keys=input_keys, output_splits=output_splits, **kwargs)
-        self.dropout = dropout
         self.input_stack = Stack(channels, 2)
         self.norms = [LayerNorm() for _ in dilations]
         self.convolutions = [
@@ -183,18 +181,13 @@ class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
         ]
         self.output_stack = Stack(channels, 2)
 
-    def call(self, *inputs: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
-        """Decodes inputs of shape [batch, n_frames, channels] each; dropout only in training."""
-        outputs = self.dense_out(self.compute_output(*inputs, training=training))
-        return ddsp.training.nn.split_to_dict(outputs, self.output_splits)
-
-    def compute_output(self, *inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def compute_output(self, *inputs: tf.Tensor) -> tf.Tensor:
         """Inputs of shape [batch, n_frames, channels] each to [batch, n_frames, channels]."""
         # Keras casts only the first of several inputs to the precision of the layer.
         inputs = tf.concat([tf.cast(x, self.compute_dtype) for x in inputs], axis=-1)
         x = self.input_stack(inputs)
         for convolve, normalize in zip(self.convolutions, self.norms, strict=True):
-            x = x + self._drop(tf.nn.leaky_relu(normalize(convolve(x))), training)
+            x = x + tf.nn.leaky_relu(normalize(convolve(x)))
         return self.output_stack(tf.concat([x, inputs], axis=-1))
 
     def start(self) -> list[tf.Tensor]:
@@ -219,16 +212,6 @@ class ConvDecoder(ddsp.training.nn.OutputSplitsLayer):
             x = x + tf.nn.leaky_relu(normalize(convolve(seen)[:, reach:]))
         outputs = self.dense_out(self.output_stack(tf.concat([x, inputs], axis=-1)))
         return ddsp.training.nn.split_to_dict(outputs, self.output_splits), new_state
-
-    def _drop(self, x, training):
-        """Sets some of x to zero in training (dropout, Srivastava et al. 2014)."""
-        if not training or not self.dropout:
-            return x
-        # Training sets the state of the global generator for each step; Keras' own dropout has
-        # another one, and a training that goes on would not come to the same.
-        generator = tf.random.get_global_generator()
-        kept = tf.cast(generator.uniform(x.shape) >= self.dropout, x.dtype)
-        return x * kept / (1.0 - self.dropout)
 
     @staticmethod
     def _reach(convolve):

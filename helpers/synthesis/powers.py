@@ -119,19 +119,24 @@ class PowerDecoder(ddsp.training.nn.DictLayer):
         self._mean_loudness_db.assign([loudness_db])
 
     def powers(
-        self, features: dict[str, tf.Tensor], training: bool = False
+        self, features: dict[str, tf.Tensor], training: bool = False, held: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Decodes features to natural logarithms of powers.
 
         Args:
           features: What the preprocessor, and the encoder where there is one, made.
-          training: With dropout.
+          training: As Keras has it.
+          held: Only the last layer's weights for the noise have a gradient.
 
         Returns:
           Mean square of each harmonic [batch, n_frames, n_harmonics], and the noise's power for
           each Hz in each band [batch, n_frames, noise_bands].
         """
-        outputs = self.network(self._inputs(features), training=training)
+        inputs = self._inputs(features)
+        if held:
+            outputs = self._held(inputs)
+        else:
+            outputs = self.network(inputs, training=training)
         return self._scaled(outputs, features)
 
     def controls(
@@ -169,6 +174,16 @@ class PowerDecoder(ddsp.training.nn.DictLayer):
         outputs, state = self.network.step(self._inputs(features), state)
         harmonics, noise = self._scaled(outputs, features)
         return self.controls(harmonics, noise, features["f0_hz"]), state
+
+    def _held(self, inputs):
+        """The network's outputs; of the weights only those for the noise have a gradient."""
+        hidden = self.network.compute_output(*(inputs[key] for key in self.network.input_keys))
+        outputs = ddsp.training.nn.split_to_dict(
+            self.network.dense_out(tf.stop_gradient(hidden)), self.network.output_splits
+        )
+        for name in ("harmonic_powers", "envelope"):
+            outputs[name] = tf.stop_gradient(outputs[name])
+        return outputs
 
     def _inputs(self, features):
         loudness_centred = (features["loudness_db"] - self._mean_loudness_db) / LOUDNESS_SCALE_DB

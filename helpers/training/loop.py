@@ -158,8 +158,10 @@ class _Run:
         first = {name: dataset.heldout[name][:1] for name in RESYNTHESIS.fields}
         (self._first,) = heldout_batches(instrument, first, RESYNTHESIS)
         self._original = np.array(first["audio"][0])
-        network, rate = instrument.network, learning_rate * objective.relative_rate
-        self.steps = Steps(network, objective, strategy, n_steps, rate, seed, EVALUATE_EVERY)
+        network = instrument.network
+        self.steps = Steps(
+            network, objective, strategy, n_steps, learning_rate, seed, EVALUATE_EVERY
+        )
         self._checkpoints = Checkpoints(folder, **self.steps.state)
         self._first_timed = None  # step and time from which on nothing is compiled any more
         before = network.get_weights()

@@ -19,9 +19,8 @@ Batch = dict[str, tf.Tensor]
 FEATURES = ("f0_hz", "loudness_db")
 TARGETS = ("harmonic_log_power", "noise_log_density", "bandwidth_hz")
 UNCOUNTED_SECONDS = 0.2  # at the start of a clip, of whose past a causal network knows nothing
-MOST_DETUNED_SEMITONES = 0.7  # either way
-ANCHOR_WEIGHT = 2.0  # of the harmonics' loss beside the spectral loss
-EAR_SHARE = 0.2  # of all steps
+MOST_DETUNED_SEMITONES = 1.0  # either way
+EAR_SHARE = 0.1  # of all steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,6 @@ class Objective(ABC):
       batch_size: Clips in a batch.
       clip_seconds: Length of a clip.
       heldout_seconds: Length of a clip in held-out batches; None for whole examples.
-      relative_rate: The learning rate, as a share of the one that was asked for.
       is_compiled: Whether a step as a whole may go through XLA.
       is_last: Whether no stage comes after it.
     """
@@ -44,7 +42,6 @@ class Objective(ABC):
     batch_size: int
     clip_seconds: float
     heldout_seconds: float | None
-    relative_rate: float
     is_compiled: bool
     is_last: bool
 
@@ -69,7 +66,6 @@ class Resynthesis(Objective):
     batch_size: int = 4
     clip_seconds: float = 2.0
     heldout_seconds: float | None = None
-    relative_rate: float = 1.0
     is_compiled: bool = False
     is_last: bool = True
 
@@ -94,7 +90,6 @@ class Analysis(Objective):
     batch_size: int = 8
     clip_seconds: float = 1.6
     heldout_seconds: float | None = None
-    relative_rate: float = 1.0
     is_compiled: bool = True
     is_last: bool = False
 
@@ -102,12 +97,27 @@ class Analysis(Objective):
         """See `Objective.measure`."""
         features = _encoded(network, batch, training)
         powers = network.decoder.powers(features, training=training)
-        return [tf.add_n(_analysis_losses(batch, powers, self))]
+        start = round(UNCOUNTED_SECONDS * self.frame_rate)
+        harmonics, noise, bandwidth_hz = (batch[name][:, start:] for name in TARGETS)
+        played_harmonics, played_noise = (each[:, start:] for each in powers)
+        found = losses.analysis_loss(
+            harmonics,
+            noise,
+            bandwidth_hz,
+            played_harmonics,
+            played_noise,
+            batch["f0_hz"][:, start:],
+            self.sample_rate,
+        )
+        return [tf.add_n(found)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ear(Objective):
-    """Learns the noise from how the instrument sounds; its harmonics are held where they are.
+    """Learns the noise from how the instrument sounds.
+
+    Only the weights for the noise in the last layer learn: all else stays as the first stage left
+    it. Where the whole network learns by ear, the highs of its harmonics become weaker again.
 
     Attributes:
       sample_rate, frame_rate: Of the instrument.
@@ -116,25 +126,23 @@ class Ear(Objective):
     sample_rate: int
     frame_rate: int
     title: str = "Stage 2 of 2, by ear"
-    fields: tuple[str, ...] = ("audio", *FEATURES, *TARGETS)
+    fields: tuple[str, ...] = ("audio", *FEATURES, "noise_log_density")
     batch_size: int = 4
     clip_seconds: float = 1.0
     heldout_seconds: float | None = 1.0  # as in training, so that nothing is compiled again
-    relative_rate: float = 0.15
     is_compiled: bool = False  # the spectral loss compiles its own parts
     is_last: bool = True
 
     def measure(self, network: tf.keras.Model, batch: Batch, training: bool) -> list[tf.Tensor]:
         """See `Objective.measure`."""
-        features = _encoded(network, batch, training)
-        harmonics, noise = network.decoder.powers(features, training=training)
+        features = network.encode(dict(batch), training=training)
+        harmonics, noise = network.decoder.powers(features, training=training, held=True)
         heard = _within_band_edge(noise, batch["noise_log_density"])
-        controls = network.decoder.controls(tf.stop_gradient(harmonics), heard, features["f0_hz"])
+        controls = network.decoder.controls(harmonics, heard, features["f0_hz"])
         sound = network.processor_group({**features, **controls})
         start = round(UNCOUNTED_SECONDS * self.sample_rate)
         spectral = [loss(batch["audio"][:, start:], sound[:, start:]) for loss in network.loss_objs]
-        of_harmonics, _ = _analysis_losses(batch, (harmonics, noise), self)
-        return [tf.add_n([*spectral, ANCHOR_WEIGHT * of_harmonics])]
+        return [tf.add_n(spectral)]
 
 
 RESYNTHESIS = Resynthesis()
@@ -175,22 +183,6 @@ def _encoded(network, batch, training):
         given_hz *= 2.0 ** (semitones / 12.0)
     features = network.encode({**batch, "f0_hz": given_hz}, training=training)
     return {**features, "f0_hz": f0_hz[..., tf.newaxis]}
-
-
-def _analysis_losses(batch, powers, objective):
-    """Losses of the harmonics and of the noise, but for the start of each clip."""
-    start = round(UNCOUNTED_SECONDS * objective.frame_rate)
-    harmonics, density, bandwidth_hz = (batch[name][:, start:] for name in TARGETS)
-    played_harmonics, played_density = (each[:, start:] for each in powers)
-    return losses.analysis_loss(
-        harmonics,
-        density,
-        bandwidth_hz,
-        played_harmonics,
-        played_density,
-        batch["f0_hz"][:, start:],
-        objective.sample_rate,
-    )
 
 
 def _within_band_edge(noise, target):

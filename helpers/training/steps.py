@@ -186,7 +186,11 @@ class Steps:
             loss *= batch["f0_hz"].shape[0] / self._objective.batch_size
             scaled = self._scaled(loss)
         variables = self._network.trainable_variables
-        gradients = self._unscaled(tape.gradient(scaled, variables))
+        # What a stage holds has no gradient, and Adam leaves it where it is.
+        gradients = tape.gradient(
+            scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        gradients = self._unscaled(gradients)
         self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
 

@@ -51,8 +51,8 @@ def test_z_is_encoded_from_audio():
         assert np.isfinite(stage.measure(made.network, batch, training=True)[0])
 
 
-@pytest.mark.parametrize("steps, shares", [(1000, [800, 200]), (2, [1, 1]), (5000, [4000, 1000])])
-def test_the_ear_has_a_fifth_of_the_steps(instrument, steps, shares):
+@pytest.mark.parametrize("steps, shares", [(1000, [900, 100]), (2, [1, 1]), (5000, [4500, 500])])
+def test_the_ear_has_a_tenth_of_the_steps(instrument, steps, shares):
     stages = objectives.stages_of(instrument)
     assert objectives.shares_of(steps, stages) == shares
     assert objectives.shares_of(steps, [RESYNTHESIS]) == [steps]
@@ -60,14 +60,15 @@ def test_the_ear_has_a_fifth_of_the_steps(instrument, steps, shares):
 
 def test_what_is_not_known_and_the_start_of_a_clip_do_not_count(instrument, objective, batch):
     before = loss_of(instrument, objective, batch)
-    unknown = batch["harmonic_log_power"][..., N_KNOWN:]
-    assert np.isnan(unknown).all() and np.isfinite(before)
-    batch["harmonic_log_power"][:, :UNCOUNTED] += 3.0
+    assert np.isnan(batch["noise_log_density"]).any() and np.isfinite(before)
+    if "harmonic_log_power" in batch:
+        batch["harmonic_log_power"][:, :UNCOUNTED] += 3.0
     batch["noise_log_density"][:, :UNCOUNTED] -= 3.0
     if "audio" in batch:
         batch["audio"][:, : UNCOUNTED * HOP_SIZE] = 0.5
     assert loss_of(instrument, objective, batch) == before
-    batch["harmonic_log_power"][:, UNCOUNTED:] += 3.0
+    counted = batch["audio" if "audio" in batch else "harmonic_log_power"]
+    counted[:, counted.shape[1] // 2 :] += 3.0
     assert loss_of(instrument, objective, batch) != before
 
 
@@ -90,46 +91,46 @@ def test_the_true_powers_have_the_least_loss(instrument, monkeypatch):
 
 
 def test_by_ear_only_noise_is_learned_and_only_where_the_recording_has_any(instrument, monkeypatch):
-    monkeypatch.setattr(objectives, "ANCHOR_WEIGHT", 0.0)
     _, objective = objectives.stages_of(instrument)
     (batch,) = steps.heldout_batches(instrument, EXAMPLES.heldout, objective)
     known = np.isfinite(batch["noise_log_density"][0, 0])
-    found = (
-        tf.Variable(tf.fill([1, FRAME_RATE, N_HARMONICS], -6.0)),
-        tf.Variable(tf.fill([1, FRAME_RATE, N_BANDS], -18.0)),
-    )
-    monkeypatch.setattr(instrument.network.decoder, "powers", lambda *_, **__: found)
+    harmonics = tf.fill([1, FRAME_RATE, N_HARMONICS], -6.0)
+    noise = tf.Variable(tf.fill([1, FRAME_RATE, N_BANDS], -18.0))
+    monkeypatch.setattr(instrument.network.decoder, "powers", lambda *_, **__: (harmonics, noise))
     with tf.GradientTape() as tape:
         loss, *_ = objective.measure(instrument.network, dict(batch), training=True)
-    of_harmonics, of_noise = tape.gradient(loss, found, unconnected_gradients="zero")
-    assert not np.any(of_harmonics)
-    counted = np.abs(of_noise[0]).sum(axis=0) > 0
+    counted = np.abs(tape.gradient(loss, noise)[0]).sum(axis=0) > 0
     np.testing.assert_array_equal(counted, known)
     assert 0 < known.sum() < N_BANDS
 
 
-def test_by_ear_the_harmonics_are_held_by_the_analysis(instrument, monkeypatch):
-    """The loss of the first stage's harmonics, twice, beside that of the sound."""
-    analysis, ear = objectives.stages_of(instrument)
-    (batch,) = steps.heldout_batches(instrument, EXAMPLES.heldout, ear)
-    held = loss_of(instrument, ear, batch)
-    unknown = dict(batch, noise_log_density=batch["noise_log_density"] * np.nan)
-    of_harmonics = loss_of(instrument, analysis, unknown)
-    monkeypatch.setattr(objectives, "ANCHOR_WEIGHT", 0.0)
-    assert held - loss_of(instrument, ear, batch) == pytest.approx(2 * of_harmonics, rel=1e-4)
-
-
-def test_powers_are_louder_where_the_clip_is(instrument):
-    """By as many decibels, so that what is measured again is what is learned."""
+def test_by_ear_all_but_the_last_weights_of_the_noise_stay(instrument):
     _, objective = objectives.stages_of(instrument)
+    (batch,) = steps.heldout_batches(instrument, EXAMPLES.heldout, objective)
+    with tf.GradientTape() as tape:
+        loss, *_ = objective.measure(instrument.network, dict(batch), training=True)
+    variables = instrument.network.trainable_variables
+    gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+    last = instrument.network.decoder.network.dense_out.trainable_variables
+    n_noise = dict(instrument.network.decoder.network.output_splits)["noise_powers"]
+    for variable, gradient in zip(variables, gradients, strict=True):
+        is_last = any(variable is weight for weight in last)
+        moved = np.abs(np.asarray(gradient)).reshape(-1, variable.shape[-1]).max(axis=0) > 0
+        assert not moved[: -n_noise if is_last else None].any()
+        assert not is_last or moved[-n_noise:].any()
+
+
+def test_powers_are_louder_where_the_clip_is(instrument, objective):
+    """By as many decibels, so that what is measured again is what is learned."""
     soft, loud = (
         steps.draw_batch(instrument, EXAMPLES.train, objective, 0, 0, (gain_db, gain_db))
         for gain_db in (-6.0, 4.0)
     )
-    for name in ("harmonic_log_power", "noise_log_density"):
+    for name in {"harmonic_log_power", "noise_log_density"} & set(objective.fields):
         moved = 10 * np.log10(np.exp(loud[name] - soft[name]))
         np.testing.assert_allclose(moved[np.isfinite(moved)], 10.0, atol=1e-4)
-    np.testing.assert_allclose(loud["audio"], soft["audio"] * 10**0.5, rtol=1e-5)
+    if "audio" in objective.fields:
+        np.testing.assert_allclose(loud["audio"], soft["audio"] * 10**0.5, rtol=1e-5)
     np.testing.assert_array_equal(loud["f0_hz"], soft["f0_hz"])
 
 
@@ -144,10 +145,9 @@ def test_batches_have_the_fields_and_the_size_of_the_objective(instrument, objec
     assert {values.dtype for values in batch.values()} == {np.dtype(np.float32)}
 
 
-@pytest.mark.parametrize("stage", [0, 1])
 @pytest.mark.parametrize("training", [True, False])
-def test_in_training_the_network_is_given_notes_a_little_off(stage, training, monkeypatch):
-    """By up to 0.7 semitones, another for each clip; the harmonics stay where they are."""
+def test_in_training_the_network_is_given_notes_a_little_off(training, monkeypatch):
+    """By up to a semitone, another for each clip; the harmonics stay where they are."""
     network, given, played = tiny_analysis.build().network, [], []
     encode = network.encode
 
@@ -161,7 +161,7 @@ def test_in_training_the_network_is_given_notes_a_little_off(stage, training, mo
 
     monkeypatch.setattr(network, "encode", noted_encode)
     monkeypatch.setattr(network.decoder, "powers", stop)
-    objective = objectives.stages_of(tiny_analysis.build())[stage]
+    objective = objectives.stages_of(tiny_analysis.build())[0]
     batch = {name: tf.constant(values) for name, values in tiny_analysis.EXAMPLES.train.items()}
     with pytest.raises(InterruptedError):
         objective.measure(network, batch, training)
@@ -169,5 +169,5 @@ def test_in_training_the_network_is_given_notes_a_little_off(stage, training, mo
     np.testing.assert_array_equal(played[0][..., 0], f0_hz)
     semitones = 12 * np.log2(given[0] / f0_hz)
     assert np.ptp(semitones, axis=1).max() < 1e-4
-    assert np.abs(semitones).max() <= 0.7001
+    assert np.abs(semitones).max() <= 1.0001
     assert (np.ptp(semitones[:, 0]) > 0.01) == training

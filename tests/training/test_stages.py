@@ -145,7 +145,7 @@ def test_a_seed_gives_the_same_training(undisturbed, tmp_path):
 
 @pytest.mark.slow
 def test_compiled_steps_come_to_the_same(undisturbed, tmp_path, monkeypatch):
-    """Nearly, since XLA draws other numbers for dropout; and a stopped training exactly."""
+    """Nearly, since XLA draws other random numbers; and a stopped training exactly."""
     monkeypatch.setattr(steps, "xla", xla)
     at_once, stopped = (tmp_path / name for name in ("at once", "stopped"))
     for folder in (at_once, stopped):
@@ -176,5 +176,5 @@ def test_a_new_instrument_starts_at_the_means_of_the_recordings(tmp_path, monkey
     training.train()
     found = training.instrument.network.decoder
     np.testing.assert_array_equal(found._harmonic_means, -9.0)
-    assert found._band_edge_hz == 4000.0
+    assert found._band_edge_khz == 4.0
     assert found._mean_loudness_db == -20.0
