@@ -208,9 +208,12 @@ def compare(recordings: Sequence[Recording], sounds: Sequence[np.ndarray]) -> di
 
 
 def resynthesis(instrument: Instrument, examples: Mapping[str, np.ndarray]) -> dict:
-    """`compare` of an instrument playing the features of a dataset's examples, z among them."""
+    """`compare` of an instrument playing the features of a dataset's examples, z among them.
+
+    The band edge is that of the recordings that it learned from, if its statistics have one.
+    """
     rate, frame_rate = instrument.sample_rate, instrument.frame_rate
-    edge_hz = harmonics.find_band_edge_hz(np.concatenate(list(examples["audio"])), rate)
+    edge_hz = instrument.statistics.get("band_edge_hz", rate / 2)
     recordings = [
         Recording(audio, rate, frame_rate, f0_hz, confidence >= SURE_CONFIDENCE, edge_hz)
         for audio, f0_hz, confidence in zip(

@@ -115,3 +115,6 @@ def test_an_instrument_beside_examples_at_its_rate():
     assert found["band_edge_hz"] == 8000 and found["level_db"]["8000-11000"] is None
     assert np.isfinite(found["level_db"]["500-1000"]) and found["mfcc_distance"] > 0
     assert found == spectrum.resynthesis(instrument, examples)  # with the same noise
+    instrument.statistics = instrument.statistics | {"band_edge_hz": 4000.0}
+    found = spectrum.resynthesis(instrument, examples)
+    assert found["band_edge_hz"] == 4000 and found["level_db"]["4000-5000"] is None
