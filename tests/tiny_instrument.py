@@ -25,10 +25,10 @@ STATISTICS = {
 }
 
 
-def build():
+def build(configuration="small"):
     """The instrument, with statistics and a card as after training; the same weights each time."""
     tf.keras.utils.set_random_seed(0)
-    instrument = configurations.build("small", bindings=SMALL)
+    instrument = configurations.build(configuration, bindings=SMALL)
     instrument.statistics = STATISTICS
     heldout, spectrum = (
         {"loudness_l1_db": 1.23456},

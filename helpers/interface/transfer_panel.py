@@ -177,6 +177,7 @@ class TransferPanel(ipywidgets.VBox):
             self._session = Session(instrument, **others)
         else:
             self._session.choose(instrument, **others)
+        self._enable()
         self._session.open(clip)
         recording = self.session.recording
         self._recorded.value = widgets.flac(recording.audio, self.session.instrument.sample_rate)
@@ -215,11 +216,19 @@ class TransferPanel(ipywidgets.VBox):
         self._enable()
 
     def _enable(self):
-        """Allows a mix with a second instrument only, and nothing where it is played as it is."""
+        """Allows what changes the sound: a mix of two instruments, the level of a room there is.
+
+        Played as it is, a sound has no settings.
+        """
+        without = {"mix": self.second.path is None, "reverb": self._session and not self._has_room}
         as_is = self.controls["as_is"].value
         for name, control in self.controls.items():
-            without = name == "mix" and self.second.path is None
-            control.disabled = name != "as_is" and (as_is or without)
+            control.disabled = name != "as_is" and bool(as_is or without.get(name))
+
+    @property
+    def _has_room(self):
+        played = self.session.player.instruments
+        return bool(self.rooms.path) or any(instrument.echoes.any() for instrument in played)
 
     def _reset(self, _button):
         for setting in fields(Settings):

@@ -235,6 +235,18 @@ def test_an_uploaded_instrument_is_played_and_can_be_mixed_in(panel, home):
     assert panel.settings.mix == 0.5
 
 
+def test_the_level_of_a_room_is_set_only_where_there_is_one(panel, tmp_path):
+    assert not panel.controls["reverb"].disabled
+    dry = tiny_instrument.build("dry")
+    bundles.save(dry, tmp_path / "dry")
+    upload(panel.instruments, "dry.zip", bundles.pack(tmp_path / "dry").read_bytes())
+    assert panel.controls["reverb"].disabled
+    room = io.BytesIO()
+    soundfile.write(room, 0.999 ** np.arange(SAMPLE_RATE), SAMPLE_RATE, format="WAV")
+    upload(panel.rooms, "hall.wav", room.getvalue())
+    assert not panel.controls["reverb"].disabled
+
+
 def test_of_an_upload_that_is_no_instrument_nothing_is_left(panel):
     before, result = panel.instruments.path, heard(panel)[1]
     upload(panel.instruments, "letter.zip", b"words")
