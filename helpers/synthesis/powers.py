@@ -21,7 +21,7 @@ MEL_CORNER_HZ = 500.0  # below it the channels of the noise are evenly spaced, a
 LOUDNESS_SCALE_DB = 8.0  # about how far loudness goes from its mean
 MEAN_LOUDNESS_DB = -35.0  # before it is known
 LOUDNESS_EDGE_HZ = 7900.0  # above it the loudness, which is measured at 16 kHz, has nothing
-FADE_HZ = 500.0  # up to the band edge of the recordings
+FADE_HZ = 1000.0  # up to the band edge: codecs leave more noise there than there was
 DB_PER_NEPER = 10.0 / np.log(10.0)
 
 
