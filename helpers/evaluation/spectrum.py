@@ -70,19 +70,20 @@ def band_powers(
       frames: True in the frames that count, for each of the recordings. Shape [n_frames] each.
 
     Returns:
-      Shape [n_bands + 1]. A band ends at the lowest band edge of the recordings; NaN for one that
-      begins there or above.
+      Shape [n_bands + 1]. A recording counts up to its own band edge; NaN for a band that begins
+      above that of each.
     """
-    edge_hz = min(recording.band_edge_hz for recording in recordings)
     powers = np.zeros(len(BANDS_HZ))
     for recording, spectrum, chosen in zip(recordings, spectra, frames, strict=True):
         bins_hz = np.linspace(0, recording.sample_rate / 2, len(spectrum))[:, np.newaxis]
         spectrum, f0_hz = spectrum[:, chosen], recording.f0_hz[chosen]
         for i, (low, high) in enumerate(zip(BANDS_HZ, BANDS_HZ[1:], strict=False)):
-            inside = (bins_hz >= low) & (bins_hz < min(high, edge_hz))
-            powers[i] += (spectrum * inside).sum() if low < edge_hz else np.nan
+            inside = (bins_hz >= low) & (bins_hz < min(high, recording.band_edge_hz))
+            powers[i] += (spectrum * inside).sum()
         inside = (bins_hz >= LOWEST_HZ) & (bins_hz < BELOW_F0 * f0_hz)
         powers[-1] += (spectrum * inside).sum()
+    highest_hz = max(recording.band_edge_hz for recording in recordings)
+    powers[:-1][np.array(BANDS_HZ[:-1]) >= highest_hz] = np.nan
     return powers
 
 
@@ -185,7 +186,7 @@ def compare(recordings: Sequence[Recording], sounds: Sequence[np.ndarray]) -> di
       sounds: The resynthesis of each. Shape [n_samples] each.
 
     Returns:
-      band_edge_hz: Up to which anything is compared.
+      band_edge_hz: The lowest of the recordings; each is compared up to its own.
       level_db: Level against the recordings, by band such as "200-500" and "below f0".
       harmonic_share, harmonic_share_of_recording: Of the power, by band.
       mfcc_distance: Frechet distance of the MFCCs 1 to 19 of both.

@@ -1,10 +1,14 @@
 """How an instrument sounds beside held-out recordings of the real one.
 
     python tests/benchmarks/sound.py --audio FOLDER --bundles violin flute [--peers FOLDER]
+        [--also violin=BUNDLE ...] [--sounds violin=FOLDER ...]
 
 FOLDER of `--audio` has a folder of recordings for each instrument; that of the bundle `violin_44k`
 is `violin`. A bundle is a name in checkpoints/, or in the folder that `--peers` gives, where
-bundles of the same names are measured beside those in checkpoints/.
+bundles of the same names are measured beside those in checkpoints/. `--also` takes bundles of any
+name, such as one of ddsp's own model that was trained on the same recordings (configuration
+`ddsp`). `--sounds` takes what anything else makes of the recordings, in files that are named as
+those in the folder `recording` of the results.
 
 Each bundle resynthesises what is held out, from refined f0 and loudness alone, with no settings
 of transfer. Of recordings of a minute or more the last 30 s are held out, of a folder of single
@@ -13,18 +17,21 @@ these is told beside the table. Two rows stand beside the bundles: *analysis*, w
 `analysis.harmonics` finds, put together again, which is as near as harmonics and noise can come;
 and *two halves*, one half of the recording against the other, in alternating pieces: the floor.
 
-Columns, all but the last three in frames whose pitch CREPE is sure of:
+Columns, all but the last four in frames whose pitch CREPE is sure of:
   eight bands: the level against the recording's, in dB, up to the recording's own band edge;
   below f0: the level from 20 Hz to 0.7 f0 against the recording's, in dB;
   harmonic: share of the power that is on the harmonics, in three bands, from `analysis.harmonics`
-    with a window of 46 ms (the recording's own in the last row);
+    with a window of 46 ms, and in brackets the recording's own; empty where neither has power;
   MFCC: Frechet distance of MFCCs 1 to 19 at 16 kHz between one half of the recording and the other
     half as it is played, with as many frames of each semitone in both;
   MusiCNN: the same of an embedding of pieces of 1 s;
   loudness: Loudness L1 in dB; F0: F0 L1 in semitones, both by CREPE without refining, as in
     `evaluation.metrics`;
+  step: milliseconds from one note to the next, at the changes of the recording (`note_steps`), and
+    in brackets the recording's own; medians;
   spectral: the multi-scale spectral loss at 44.1 kHz.
-The two halves play other notes: they have no loudness, F0 and spectral loss.
+The two halves play other notes: they have no loudness, F0, step and spectral loss.
+`table.md` has the tables, `figures.json` the same figures as numbers.
 
 The embedding is the penultimate layer of MusiCNN (Pons and Serra, 2019; MTT_musicnn, ISC licence),
 as its weights come with its package: `pip install --no-deps musicnn`. Without it the column is
@@ -32,8 +39,12 @@ empty. CLAP, VGGish, EnCodec and PANNs download their weights from elsewhere.
 """
 
 import argparse
+import functools
 import importlib.util
+import itertools
+import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import librosa
@@ -43,6 +54,8 @@ import scipy.ndimage
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+
+import note_steps
 
 from helpers import config
 from helpers.analysis import audio as sound
@@ -63,33 +76,82 @@ SPECTRAL_SIZES = (5632, 2816, 1408, 704, 352, 176)  # those of the paper, in ms,
 SPECTRAL_SECONDS = 2.0
 PIECE_SECONDS = 5.0  # of long recordings; of single notes 1 s
 EMBEDDED_SECONDS, EMBEDDED_HOP_SECONDS = 1.0, 0.25
+FORMS = {
+    "MFCC": "{:,.0f}",
+    "MusiCNN": "{:.2f}",
+    "loudness": "{:.2f}",
+    "F0": "{:.3f}",
+    "step": "{:.0f}",
+    "spectral": "{:.2f}",
+}
 MUSICNN_RATE, MUSICNN_HOP, MUSICNN_FFT, MUSICNN_MELS = 16000, 256, 512, 96
+SHARES_OF_BANDS = ((0, 3), (3, 6), (6, 8))  # the bands of levels in each band of harmonic shares
+NOTHING = 1e-9  # share of a recording's power that stands for none
 FOLDER = config.RESULTS / "sound"
 
 
-def held_out(folder):
-    """What is held out of the recordings in a folder, and what was learned of it.
+@dataclass(frozen=True)
+class HeldOut:
+    """What is held out of the recordings of an instrument.
 
-    Returns:
-      Audio at 44.1 kHz with its band edge, a list; seconds of a piece of a half; and a sentence.
+    Attributes:
+      recordings: Examined.
+      piece_seconds: Of the pieces of both halves.
+      sentence: What is held out, and what was learned of it.
     """
+
+    recordings: list[Recording]
+    piece_seconds: float
+    sentence: str
+
+    @property
+    def sounds(self):
+        return [recording.audio for recording in self.recordings]
+
+    @functools.cached_property
+    def features(self):
+        return [metrics.measure(audio, SAMPLE_RATE, FRAME_RATE) for audio in self.sounds]
+
+    @functools.cached_property
+    def powers(self):
+        spectra = [recording.power for recording in self.recordings]
+        sure = [recording.sure for recording in self.recordings]
+        return spectrum.band_powers(self.recordings, spectra, sure)
+
+    @functools.cached_property
+    def shares(self):
+        return spectrum.harmonic_shares(self.recordings, self.sounds)
+
+    @functools.cached_property
+    def changes(self):
+        return [note_steps.changes(recording) for recording in self.recordings]
+
+    @functools.cached_property
+    def step_ms(self):
+        return step_ms(self, self.sounds)
+
+
+def held_out(folder):
+    """The `HeldOut` of a folder of recordings."""
     paths = sound.find(folder)
     durations = [librosa.get_duration(path=path) for path in paths]
     if max(durations) < LONG_SECONDS:
-        chosen = paths[FIRST_NOTE::EVERY_NOTE]
+        chosen, last_seconds, piece_seconds = paths[FIRST_NOTE::EVERY_NOTE], None, 1.0
         sentence = (
             f"{', '.join(path.stem for path in chosen)}; training holds these out too, so that "
             "no instrument has learned them."
         )
-        return [_with_edge(path, None) for path in chosen], 1.0, sentence
-    chosen = [p for p, seconds in zip(paths, durations, strict=True) if seconds >= LONG_SECONDS]
-    sentence = (
-        f"the last {LAST_SECONDS:.0f} s of {', '.join(path.stem for path in chosen)}; an "
-        "instrument that was trained on these files as they are has learned them, except where a "
-        "segment of 20 s that training held out lies there (the second of all, and each tenth "
-        "after it)."
-    )
-    return [_with_edge(path, LAST_SECONDS) for path in chosen], PIECE_SECONDS, sentence
+    else:
+        chosen = [p for p, seconds in zip(paths, durations, strict=True) if seconds >= LONG_SECONDS]
+        last_seconds, piece_seconds = LAST_SECONDS, PIECE_SECONDS
+        sentence = (
+            f"the last {LAST_SECONDS:.0f} s of {', '.join(path.stem for path in chosen)}; an "
+            "instrument that was trained on these files as they are has learned them, except where "
+            "a segment of 20 s that training held out lies there (the second of all, and each "
+            "tenth after it)."
+        )
+    recordings = [examined(*_with_edge(path, last_seconds)) for path in chosen]
+    return HeldOut(recordings, piece_seconds, sentence)
 
 
 def _with_edge(path, last_seconds):
@@ -100,7 +162,7 @@ def _with_edge(path, last_seconds):
 
 def examined(audio, edge_hz):
     """A `Recording` of audio."""
-    curves = features.extract(audio, SAMPLE_RATE, FRAME_RATE)
+    curves = features.extract(audio, SAMPLE_RATE, FRAME_RATE, cached=True)
     sure = curves.voiced & (curves.confidence >= metrics.SURE_CONFIDENCE)
     f0_hz = pitch.fill_unvoiced(curves.f0_hz)
     return Recording(audio, SAMPLE_RATE, FRAME_RATE, f0_hz, sure, edge_hz)
@@ -116,7 +178,7 @@ def resynthesised(instrument, audio):
     """What an instrument plays of the features of audio, at 44.1 kHz. Shape as audio."""
     rate = instrument.sample_rate
     at_rate = sound.resample(audio, SAMPLE_RATE, rate)
-    curves = features.extract(at_rate, rate, instrument.frame_rate)
+    curves = features.extract(at_rate, rate, instrument.frame_rate, cached=True)
     played = [pitch.fill_unvoiced(curves.f0_hz), curves.loudness_db]
     if instrument.z_dims:
         played.append(instrument.encode(at_rate)[: len(played[0])])
@@ -234,16 +296,24 @@ def _pieces(sounds, piece_seconds, half):
     return [audio[start : start + size] for audio, start in starts if start // size % 2 == half]
 
 
-def followed(recordings, sounds):
+def followed(held, sounds):
     """Loudness L1 in dB and F0 L1 in semitones."""
     rows = [
-        metrics.compare(
-            *(metrics.measure(x, SAMPLE_RATE, FRAME_RATE) for x in (recording.audio, audio))
-        )
-        for recording, audio in zip(recordings, sounds, strict=True)
+        metrics.compare(original, metrics.measure(audio, SAMPLE_RATE, FRAME_RATE))
+        for original, audio in zip(held.features, sounds, strict=True)
     ]
     means = metrics.means(rows)
     return means["loudness_l1_db"], means["f0_l1_semitones"]
+
+
+def step_ms(held, sounds):
+    """Median of the milliseconds that sounds take from note to note; NaN without any change."""
+    found = [
+        note_steps.step_ms(audio, SAMPLE_RATE, change)
+        for audio, changes in zip(sounds, held.changes, strict=True)
+        for change in changes
+    ]
+    return np.nanmedian(found) if np.isfinite(found).any() else np.nan
 
 
 def spectral_loss(recordings, sounds):
@@ -258,48 +328,80 @@ def spectral_loss(recordings, sounds):
     return np.mean(found)
 
 
-def measured(recordings, sounds, piece_seconds, musicnn):
+def measured(held, sounds, musicnn):
     """A row of the table: sounds beside the recordings that they resynthesise."""
-    loudness_db, f0_semitones = followed(recordings, sounds)
+    recordings = held.recordings
+    loudness_db, f0_semitones = followed(held, sounds)
+    levels_db = spectrum.level_differences_db(recordings, sounds)
+    shares = spectrum.harmonic_shares(recordings, sounds)
+    played = held.powers * 10 ** (levels_db / 10)
+    for i, (first, end) in enumerate(SHARES_OF_BANDS):
+        loudest = max(np.nansum(powers[first:end]) for powers in (held.powers, played))
+        if loudest < NOTHING * np.nansum(held.powers):
+            shares[i] = np.nan
     return _row(
-        spectrum.level_differences_db(recordings, sounds),
-        spectrum.harmonic_shares(recordings, sounds),
-        mfcc_distance(recordings, sounds, piece_seconds),
-        musicnn.distance(recordings, sounds, piece_seconds),
+        levels_db,
+        zip(shares, held.shares, strict=True),
+        mfcc_distance(recordings, sounds, held.piece_seconds),
+        musicnn.distance(recordings, sounds, held.piece_seconds),
         loudness_db,
         f0_semitones,
+        (step_ms(held, sounds), held.step_ms),
         spectral_loss(recordings, sounds),
     )
 
 
-def two_halves(recordings, piece_seconds, musicnn):
+def two_halves(held, musicnn):
     """The floor: a row of one half of the recordings against the other."""
+    recordings, piece_seconds = held.recordings, held.piece_seconds
     spectra, means = [recording.power for recording in recordings], []
     for half in (0, 1):
         frames = [r.sure & (halves(r, piece_seconds) == half) for r in recordings]
         means.append(
             spectrum.band_powers(recordings, spectra, frames) / np.sum(np.concatenate(frames))
         )
-    sounds = [recording.audio for recording in recordings]
     return _row(
         10 * np.log10(means[1] / means[0]),
-        spectrum.harmonic_shares(recordings, sounds),
-        mfcc_distance(recordings, sounds, piece_seconds),
-        musicnn.distance(recordings, sounds, piece_seconds),
-        *[np.nan] * 3,
+        zip(held.shares, held.shares, strict=True),
+        mfcc_distance(recordings, held.sounds, piece_seconds),
+        musicnn.distance(recordings, held.sounds, piece_seconds),
+        np.nan,
+        np.nan,
+        (np.nan, held.step_ms),
+        np.nan,
     )
 
 
 def _row(levels_db, shares, *rest):
-    bands = [f"{low / 1000:g}-{high / 1000:g}" for low, high in zip(BANDS_HZ, BANDS_HZ[1:])]  # noqa: B905
-    columns = {name: f"{x:+.1f}" for name, x in zip([*bands, "below f0"], levels_db, strict=True)}
-    for (low, high), share in zip(SHARE_BANDS_HZ, shares, strict=True):
-        columns[f"harmonic {low / 1000:g}-{high / 1000:g}"] = f"{share:.2f}"
-    names = ("MFCC", "MusiCNN", "loudness", "F0", "spectral")
-    forms = ("{:,.0f}", "{:.2f}", "{:.2f}", "{:.3f}", "{:.2f}")
-    for name, form, value in zip(names, forms, rest, strict=True):
-        columns[name] = form.format(value)
-    return {name: "" if "nan" in text else text for name, text in columns.items()}
+    """Figures by column; a pair has the recording's own in second place."""
+    bands = [f"{low / 1000:g}-{high / 1000:g}" for low, high in itertools.pairwise(BANDS_HZ)]
+    row = dict(zip([*bands, "below f0"], levels_db, strict=True))
+    for (low, high), pair in zip(SHARE_BANDS_HZ, shares, strict=True):
+        row[f"harmonic {low / 1000:g}-{high / 1000:g}"] = pair
+    return row | dict(zip(FORMS, rest, strict=True))
+
+
+def _shown(row):
+    """A row as texts, empty where there is no figure."""
+    texts = {}
+    for name, value in row.items():
+        form = FORMS.get(name, "{:.2f}" if name.startswith("harmonic") else "{:+.1f}")
+        value, *own = value if isinstance(value, tuple) else (value,)
+        texts[name] = form.format(value) if np.isfinite(value) else ""
+        if texts[name] and own:
+            texts[name] += f" ({form.format(own[0])})"
+    return texts
+
+
+def _numbers(row):
+    """A row for JSON: None where there is no figure, and pairs as their own entries."""
+    numbers = {}
+    for name, value in row.items():
+        value, *own = value if isinstance(value, tuple) else (value,)
+        numbers[name] = float(value) if np.isfinite(value) else None
+        if own:
+            numbers[f"{name} of the recording"] = float(own[0]) if np.isfinite(own[0]) else None
+    return numbers
 
 
 def recordings_of(name, folder):
@@ -313,30 +415,62 @@ def recordings_of(name, folder):
 def main():
     """See the module's docstring."""
     options = _options()
-    musicnn, tables = Musicnn(), []
-    folders = [recordings_of(name, options.audio) for name in options.bundles]
-    for folder in dict.fromkeys(folders):
-        names = [n for n, other in zip(options.bundles, folders, strict=True) if other == folder]
-        clips, piece_seconds, sentence = held_out(folder)
-        recordings = [examined(audio, edge_hz) for audio, edge_hz in clips]
-        edge_hz = min(recording.band_edge_hz for recording in recordings)
+    musicnn, tables, figures = Musicnn(), [], {}
+    for folder, players in _players(options).items():
+        held = held_out(folder)
+        _keep(held.sounds, options.save / folder.name / "recording")
         rows = {}
-        for name in names:
-            for path in (config.CHECKPOINTS / name, *(peer / name for peer in options.peers)):
-                if path.exists():
-                    instrument = bundles.load(path)
-                    sounds = [resynthesised(instrument, r.audio) for r in recordings]
-                    by = "" if path.parent == config.CHECKPOINTS else f" ({path.parent.name})"
-                    _keep(sounds, options.save / folder.name / f"{name}{by}")
-                    rows[f"{name}{by}"] = measured(recordings, sounds, piece_seconds, musicnn)
-        analysis = [from_analysis(recording) for recording in recordings]
-        _keep(analysis, options.save / folder.name / "analysis")
-        rows["analysis"] = measured(recordings, analysis, piece_seconds, musicnn)
-        rows["two halves"] = two_halves(recordings, piece_seconds, musicnn)
-        table = pd.DataFrame(rows).T.to_markdown(disable_numparse=True)
-        tables += [f"{folder.name}: {sentence} Band edge: {edge_hz:,.0f} Hz.", table]
+        for name, play in players:
+            sounds = [
+                play(number, recording) for number, recording in enumerate(held.recordings, 1)
+            ]
+            _keep(sounds, options.save / folder.name / name)
+            rows[name] = measured(held, sounds, musicnn)
+        rows["two halves"] = two_halves(held, musicnn)
+        edge_hz = min(recording.band_edge_hz for recording in held.recordings)
+        shown = pd.DataFrame({name: _shown(row) for name, row in rows.items()}).T
+        tables += [
+            f"{folder.name}: {held.sentence} Band edge: {edge_hz:,.0f} Hz.",
+            shown.to_markdown(disable_numparse=True),
+        ]
+        figures[folder.name] = {"held_out": held.sentence, "band_edge_hz": edge_hz} | {
+            "rows": {name: _numbers(row) for name, row in rows.items()}
+        }
         print("\n\n".join(tables[-2:]), flush=True)
     (options.save / "table.md").write_text("\n\n".join(tables) + "\n", encoding="utf-8")
+    (options.save / "figures.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+def _players(options):
+    """Folder of recordings to what plays them: pairs of a name and of a function of recordings."""
+    players = {}
+    for name in options.bundles:
+        of_folder = players.setdefault(recordings_of(name, options.audio), [])
+        for path in (config.CHECKPOINTS / name, *(peer / name for peer in options.peers)):
+            by = "" if path.parent == config.CHECKPOINTS else f" ({path.parent.name})"
+            if path.exists():
+                of_folder.append((f"{name}{by}", _bundle(path)))
+    for make, pairs in ((_bundle, options.also), (_files, options.sounds)):
+        for pair in pairs:
+            name, path = pair.split("=", 1)
+            of_folder = players.setdefault(recordings_of(name, options.audio), [])
+            of_folder.append((Path(path).name, make(Path(path))))
+    for of_folder in players.values():
+        of_folder.append(("analysis", lambda number, recording: from_analysis(recording)))
+    return players
+
+
+def _bundle(path):
+    instrument = functools.cache(lambda: bundles.load(path))
+    return lambda number, recording: resynthesised(instrument(), recording.audio)
+
+
+def _files(folder):
+    def read(number, recording):
+        audio, _ = sound.load(folder / f"{number}.flac", SAMPLE_RATE)
+        return librosa.util.fix_length(audio, size=len(recording.audio))
+
+    return read
 
 
 def _keep(sounds, folder):
@@ -349,8 +483,10 @@ def _options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--audio", type=Path, required=True, help="folder with a folder for each instrument")
-    add("--bundles", nargs="+", required=True, metavar="NAME")
+    add("--bundles", nargs="*", default=[], metavar="NAME")
     add("--peers", nargs="+", type=Path, default=[], metavar="FOLDER", help="of other bundles")
+    add("--also", nargs="+", default=[], metavar="NAME=BUNDLE", help="bundles of any name")
+    add("--sounds", nargs="+", default=[], metavar="NAME=FOLDER", help="what others made")
     add("--save", type=Path, default=FOLDER, metavar="FOLDER", help="(%(default)s)")
     return parser.parse_args()
 
