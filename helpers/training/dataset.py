@@ -42,6 +42,8 @@ FILES = ("train.npy", "heldout.npy", "dataset.json")
 # Of datasets before they were arrays; one of them is replaced where the new one is to be.
 FORMER_FILES = ("train.tfrecord", "heldout.tfrecord", "statistics.json", "passed_over.json")
 
+NO_NOISE = np.log(1e-16)  # power for each Hz, at a loudness of 0 dB, where no noise is found
+
 VERSION = 2  # of the format
 DIGEST_BYTES = 4  # of the hash of each array
 HASHED_AT_ONCE = 2**20  # bytes of a recording
@@ -435,17 +437,28 @@ def mean_targets(group: Group) -> tuple[np.ndarray, np.ndarray]:
       harmonic_log_power [n_harmonics] and noise_log_density [n_noise_bands], float32.
 
     Raises:
-      InputError: Nothing of them is known.
+      InputError: No harmonic is known.
     """
     nepers = group["loudness_db"] * np.log(10.0) / 10.0
     harmonic_log_power, noise_log_density = (
         _known_means(group[name], nepers) for name in LOGARITHMS
     )
+    if harmonic_log_power is None:
+        raise InputError(
+            "In these recordings no pitch is sure enough to learn from: give clean recordings of "
+            "one instrument that plays one note at a time."
+        )
+    if noise_log_density is None:  # a synthesizer has none
+        n_bands = group["noise_log_density"].shape[-1]
+        noise_log_density = np.full(n_bands, NO_NOISE, np.float32)
     return harmonic_log_power, noise_log_density
 
 
-def _known_means(examples: np.ndarray, nepers: np.ndarray) -> np.ndarray:
-    """Means [n] of examples [n_examples, n_frames, n], less the loudness of their frames."""
+def _known_means(examples: np.ndarray, nepers: np.ndarray) -> np.ndarray | None:
+    """Means [n] of examples [n_examples, n_frames, n], less the loudness of their frames.
+
+    None where nothing is known.
+    """
     sums, counts = np.zeros(examples.shape[-1]), np.zeros(examples.shape[-1])
     # One after the other: together they may be larger than memory.
     for example, loudness in zip(examples, nepers, strict=True):
@@ -453,10 +466,7 @@ def _known_means(examples: np.ndarray, nepers: np.ndarray) -> np.ndarray:
         counts += np.isfinite(example).sum(axis=0)
     (known,) = np.nonzero(counts)
     if not len(known):
-        raise InputError(
-            "In these recordings no pitch is sure enough to learn from: give clean recordings of "
-            "one instrument that plays one note at a time."
-        )
+        return None
     means = np.interp(np.arange(len(sums)), known, sums[known] / counts[known])
     return means.astype(np.float32)
 

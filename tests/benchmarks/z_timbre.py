@@ -44,7 +44,9 @@ def main() -> None:
     for clip in results.heldout_clips()["path"]:
         audio, _ = sound.load(clip, rate)
         found = features.extract(audio, rate, instrument.frame_rate, cached=True)
-        clips.append((pitch.fill_unvoiced(found.f0_hz), found.loudness_db, instrument.encode(audio)))
+        clips.append(
+            (pitch.fill_unvoiced(found.f0_hz), found.loudness_db, instrument.encode(audio))
+        )
 
     def played(one, other):
         f0_hz, loudness_db, _ = clips[one]

@@ -696,6 +696,9 @@ def test_targets_of_which_nothing_is_known_have_no_mean(refused):
     group = {"harmonic_log_power": values, "noise_log_density": values}
     with refused("no pitch is sure enough to learn from: give clean recordings"):
         dataset.mean_targets({**group, "loudness_db": np.zeros((2, 3))})
+    known = {**group, "harmonic_log_power": np.zeros((2, 3, 5)), "loudness_db": np.zeros((2, 3))}
+    _, noise_log_density = dataset.mean_targets(known)  # of a synthesizer without any noise
+    assert (noise_log_density < -30).all()
 
 
 @pytest.mark.slow
