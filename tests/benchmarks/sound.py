@@ -29,7 +29,7 @@ Columns, all but the last four in frames whose pitch CREPE is sure of:
     `evaluation.metrics`;
   step: milliseconds from one note to the next, at the changes of the recording (`note_steps`), and
     in brackets the recording's own; medians;
-  spectral: the multi-scale spectral loss at 44.1 kHz.
+  spectral: the multi-scale spectral loss up to the band edge.
 The two halves play other notes: they have no loudness, F0, step and spectral loss.
 `table.md` has the tables, `figures.json` the same figures as numbers.
 
@@ -205,7 +205,8 @@ def from_analysis(recording):
     noise = librosa.stft(white, n_fft=size, hop_length=HOP)
     bins_hz = librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=size)
     # What one frame shows of noise varies as the noise made from it does: twice is too much.
-    smooth = scipy.ndimage.uniform_filter1d(found.band_density, SMOOTHED_FRAMES, axis=0)
+    # A running sum may leave a little less than nothing.
+    smooth = scipy.ndimage.uniform_filter1d(found.band_density, SMOOTHED_FRAMES, axis=0).clip(0)
     for i, column in enumerate(noise.T):
         density = np.interp(bins_hz, (edges_hz[1:] + edges_hz[:-1]) / 2, smooth[i])
         column *= np.sqrt(density * SAMPLE_RATE / 2)
@@ -317,14 +318,21 @@ def step_ms(held, sounds):
 
 
 def spectral_loss(recordings, sounds):
-    """Mean of the multi-scale spectral loss over pieces of 2 s."""
-    loss = losses.FusedSpectralLoss(SPECTRAL_SIZES, logmag_weight=1.0, sample_rate=SAMPLE_RATE)
-    size = round(SPECTRAL_SECONDS * SAMPLE_RATE)
+    """Mean of the multi-scale spectral loss over pieces of 2 s, each up to the band edge.
+
+    Above the edge a recording holds next to nothing, and the logarithm of nothing is no quality.
+    """
     found = []
     for recording, audio in zip(recordings, sounds, strict=True):
-        for start in range(0, len(audio) - size + 1, size):
-            pair = [x[np.newaxis, start : start + size] for x in (recording.audio, audio)]
-            found.append(float(loss(*(tf.constant(x, tf.float32) for x in pair))))
+        rate = min(SAMPLE_RATE, round(2 * recording.band_edge_hz))
+        # The loss takes windows of multiples of 4 samples.
+        sizes = [4 * round(size * rate / SAMPLE_RATE / 4) for size in SPECTRAL_SIZES]
+        loss = losses.FusedSpectralLoss(sizes, logmag_weight=1.0, sample_rate=rate)
+        pair = [sound.resample(x, SAMPLE_RATE, rate) for x in (recording.audio, audio)]
+        size = round(SPECTRAL_SECONDS * rate)
+        for start in range(0, len(pair[0]) - size + 1, size):
+            pieces = [tf.constant(x[np.newaxis, start : start + size], tf.float32) for x in pair]
+            found.append(float(loss(*pieces)))
     return np.mean(found)
 
 
