@@ -33,7 +33,7 @@ ADDRESS = re.compile(
     r'(?:REPOSITORY = \\?"|git clone |repository-code: )https://github\.com/)'
     r"[\w.-]+/[\w.-]+"
 )
-SOUND = re.compile(r'src="data:audio/flac;base64,([^"]+)"')
+SOUND = re.compile(r'src="data:audio/mpeg;base64,([^"]+)"')
 
 
 def main():

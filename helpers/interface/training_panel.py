@@ -5,7 +5,7 @@ import html
 import ipywidgets
 
 from helpers import plots
-from helpers.interface.widgets import LiveFigure, flac, flac_player, side_by_side
+from helpers.interface.widgets import LiveFigure, empty_player, flac, side_by_side
 from helpers.training import history
 
 
@@ -23,7 +23,7 @@ class TrainingPanel(ipywidgets.VBox):
         """
         self._sample_rate = sample_rate
         self._says = ipywidgets.HTML("The first sounds come after some steps of training …")
-        self._original, self._played = flac_player(), flac_player()
+        self._original, self._played = empty_player("flac"), empty_player("flac")
         self._losses = LiveFigure(plots.loss_curves)
         players = {"Held-out recording": self._original, "As it is played now": self._played}
         super().__init__([side_by_side(players), self._says])

@@ -56,7 +56,7 @@ class TransferPanel(ipywidgets.VBox):
         # What is uploaded to play can also be mixed in.
         self.instruments.on_choice(lambda: self.second.offer(self.instruments.path))
         self._summary = ipywidgets.HTML()
-        self._recorded, self._played = widgets.flac_player(), widgets.flac_player()
+        self._recorded, self._played = map(widgets.empty_player, ("mp3", "flac"))
         self._pictures = [
             ipywidgets.Image(format="jpeg", layout={"max_width": "100%"}) for _ in range(3)
         ]
@@ -180,7 +180,7 @@ class TransferPanel(ipywidgets.VBox):
         self._enable()
         self._session.open(clip)
         recording = self.session.recording
-        self._recorded.value = widgets.flac(recording.audio, self.session.instrument.sample_rate)
+        self._recorded.value = widgets.mp3(recording.audio, self.session.instrument.sample_rate)
         self._pictures[0].value = self._spectrogram(
             "Recording", recording.audio, recording.features
         )

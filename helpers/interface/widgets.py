@@ -12,16 +12,18 @@ import numpy as np
 import soundfile
 from IPython.display import Audio, display
 
+from helpers.analysis import audio as sound
 from helpers.errors import InputError
 from helpers.files import explaining
 
+MOST_MP3_RATE = 48000  # Hz
 WIDE = ipywidgets.Layout(width="28em")
 
 
 def player(audio: np.ndarray, sample_rate: int) -> Audio:
-    """An inline player of audio [n_samples], FLAC inside so that notebooks stay small."""
-    element = Audio(data=flac(audio, sample_rate))
-    element.mimetype = "audio/flac"
+    """An inline player of audio [n_samples], MP3 inside so that notebooks stay small."""
+    element = Audio(data=mp3(audio, sample_rate))
+    element.mimetype = "audio/mpeg"
     return element
 
 
@@ -72,14 +74,26 @@ def flac(audio: np.ndarray, sample_rate: int) -> bytes:
     >>> flac(np.zeros(100), 16000)[:4]
     b'fLaC'
     """
+    return _encoded(audio, sample_rate, "FLAC")
+
+
+def mp3(audio: np.ndarray, sample_rate: int) -> bytes:
+    """The bytes of an MP3 file of audio [n_samples]; smaller than FLAC, and slower to make."""
+    rate = int(sample_rate)
+    if rate > MOST_MP3_RATE:
+        audio, rate = sound.resample(audio, rate, MOST_MP3_RATE), MOST_MP3_RATE
+    return _encoded(audio, rate, "MP3")
+
+
+def _encoded(audio, sample_rate, format):
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(audio, -1.0, 1.0), int(sample_rate), format="FLAC")
+    soundfile.write(buffer, np.clip(audio, -1.0, 1.0), int(sample_rate), format=format)
     return buffer.getvalue()
 
 
-def flac_player() -> ipywidgets.Audio:
-    """A widget that plays FLAC and has nothing to play yet."""
-    return ipywidgets.Audio(value=b"", format="flac", autoplay=False, loop=False)
+def empty_player(format: str) -> ipywidgets.Audio:
+    """A widget that plays "flac" or "mp3" and has nothing to play yet."""
+    return ipywidgets.Audio(value=b"", format=format, autoplay=False, loop=False)
 
 
 def side_by_side(titled: Mapping[str, ipywidgets.Widget]) -> ipywidgets.HBox:
