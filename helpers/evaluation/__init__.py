@@ -3,4 +3,4 @@
 May import: `analysis`, `instruments`.
 """
 
-__all__ = ["interpolation", "metrics", "results", "spectrum"]
+__all__ = ["interpolation", "metrics", "note_steps", "results", "spectrum"]

@@ -27,8 +27,8 @@ Columns, all but the last four in frames whose pitch CREPE is sure of:
   MusiCNN: the same of an embedding of pieces of 1 s;
   loudness: Loudness L1 in dB; F0: F0 L1 in semitones, both by CREPE without refining, as in
     `evaluation.metrics`;
-  step: milliseconds from one note to the next, at the changes of the recording (`note_steps`), and
-    in brackets the recording's own; medians;
+  step: milliseconds from one note to the next, at the changes of the recording, and in brackets
+    the recording's own; medians (`evaluation.note_steps`);
   spectral: the multi-scale spectral loss up to the band edge.
 The two halves play other notes: they have no loudness, F0, step and spectral loss.
 `table.md` has the tables, `figures.json` the same figures as numbers.
@@ -55,12 +55,10 @@ import scipy.ndimage
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-import note_steps
-
 from helpers import config
 from helpers.analysis import audio as sound
 from helpers.analysis import features, harmonics, pitch
-from helpers.evaluation import metrics, spectrum
+from helpers.evaluation import metrics, note_steps, spectrum
 from helpers.evaluation.spectrum import BANDS_HZ, SHARE_BANDS_HZ, Recording
 from helpers.instruments import bundles
 from helpers.synthesis import losses
@@ -455,17 +453,21 @@ def _players(options):
     for name in options.bundles:
         of_folder = players.setdefault(recordings_of(name, options.audio), [])
         for path in (config.CHECKPOINTS / name, *(peer / name for peer in options.peers)):
-            by = "" if path.parent == config.CHECKPOINTS else f" ({path.parent.name})"
             if path.exists():
-                of_folder.append((f"{name}{by}", _bundle(path)))
+                of_folder.append((_name(path), _bundle(path)))
     for make, pairs in ((_bundle, options.also), (_files, options.sounds)):
         for pair in pairs:
             name, path = pair.split("=", 1)
             of_folder = players.setdefault(recordings_of(name, options.audio), [])
-            of_folder.append((Path(path).name, make(Path(path))))
+            of_folder.append((_name(Path(path)), make(Path(path))))
     for of_folder in players.values():
         of_folder.append(("analysis", lambda number, recording: from_analysis(recording)))
     return players
+
+
+def _name(path):
+    """A name for a row: where it is from, too, unless it ships."""
+    return path.name if path.parent == config.CHECKPOINTS else f"{path.name} ({path.parent.name})"
 
 
 def _bundle(path):

@@ -1,16 +1,10 @@
-"""The benchmark's measure of steps, against slides of known length."""
-
-import sys
-from pathlib import Path
+"""Steps from note to note, against slides of known length."""
 
 import librosa
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
-
-import note_steps
-
+from helpers.evaluation import note_steps
 from helpers.evaluation.spectrum import Recording
 
 SAMPLE_RATE, FRAME_RATE = 44100, 100
