@@ -181,7 +181,7 @@ def test_the_version_is_one():
 
 def test_sounds_are_small():
     assert {path.stem for path in SOUNDS} == {"voice", "violin", "flute", "tenor_saxophone"}
-    assert all(path.stat().st_size < 150_000 for path in SOUNDS)
+    assert all(path.stat().st_size < 250_000 for path in SOUNDS)
 
 
 @pytest.mark.parametrize("path", SOUNDS, ids=lambda path: path.stem)
