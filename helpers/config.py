@@ -1,5 +1,6 @@
 """Rates, paths and defaults that several modules share. Standard library only."""
 
+import math
 import os
 from pathlib import Path
 
@@ -27,5 +28,6 @@ RECORDED_SETS = DATA / "my_recordings"  # a folder for each instrument to be lea
 
 SAMPLE_RATE = 16000  # Hz
 FRAME_RATE = 125  # feature frames a second
+DB_PER_NEPER = 10.0 / math.log(10.0)  # for natural logarithms of powers
 VOICED_CONFIDENCE = 0.5  # CREPE confidence from which a frame counts as voiced
 MAX_SECONDS = 15 * 60  # longest clip that is read at once

@@ -28,7 +28,6 @@ LOWEST_HZ = 50.0  # of a spectrogram
 N_ROWS = 600  # of a spectrogram
 N_POWER_ROWS = 110  # of a picture of harmonics and noise: a harmonic fills one, and is seen
 POWERS_RANGE_DB = 90.0
-DB_PER_NEPER = 10.0 / np.log(10.0)
 TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 MOST_NAMES = 12  # of files below an axis
 # The notes named at an f0 axis, by the semitones that it spans at most: as many as there is room.
@@ -197,7 +196,7 @@ def harmonics_and_noise(
         (axes[0], "harmonics", "dB", of_harmonics),
         (axes[1], "noise", "dB / Hz", of_noise),
     ):
-        _levels_in_octaves(row, [DB_PER_NEPER * image for image in images], seconds, unit)
+        _levels_in_octaves(row, [config.DB_PER_NEPER * image for image in images], seconds, unit)
         for ax, title in zip(row, found, strict=True):
             ax.set(title=f"{title}: {name}")
             _over_octaves(ax, sample_rate)

@@ -12,7 +12,7 @@ import librosa
 import numpy as np
 
 from helpers.analysis import features
-from helpers.config import SAMPLE_RATE
+from helpers.config import DB_PER_NEPER, SAMPLE_RATE
 from helpers.synthesis.ddsp_import import ddsp
 from helpers.synthesis.xla import compiled
 from helpers.tensorflow_import import tf
@@ -93,7 +93,7 @@ class FusedSpectralLoss(ddsp.losses.Loss):
         weights = librosa.db_to_power(weights_db).astype(np.float32)
         power = tf.reduce_mean(tf.square(magnitudes) * weights, axis=-1)
         floor = librosa.db_to_power(features.LOUDNESS_FLOOR_DB)
-        return tf.math.log(tf.maximum(power, floor)) * np.float32(10.0 / np.log(10.0))
+        return tf.math.log(tf.maximum(power, floor)) * np.float32(DB_PER_NEPER)
 
     def _difference(self, target, value):
         return ddsp.losses.mean_difference(target, value, self.loss_type)

@@ -11,18 +11,16 @@ import librosa
 import numpy as np
 
 from helpers.analysis.features import N_FFT
+from helpers.config import DB_PER_NEPER
 from helpers.synthesis.ddsp_import import ddsp
 from helpers.tensorflow_import import tf
 
-SCALE = (
-    3.0  # of the network's outputs, in nepers of power: about how far a power goes from its mean
-)
-MEL_CORNER_HZ = 500.0  # below it the channels of the noise are evenly spaced, above in octaves
+SCALE = 3.0  # nepers of power for an output of 1: about how far a power goes from its mean
+MEL_CORNER_HZ = 500.0  # below it channels are evenly spaced, above it in octaves
 LOUDNESS_SCALE_DB = 8.0  # about how far loudness goes from its mean
 MEAN_LOUDNESS_DB = -35.0  # before it is known
 LOUDNESS_EDGE_HZ = 7900.0  # above it the loudness, which is measured at 16 kHz, has nothing
 FADE_HZ = 1000.0  # up to the band edge: codecs leave more noise there than there was
-DB_PER_NEPER = 10.0 / np.log(10.0)
 
 
 @gin.register
@@ -201,12 +199,11 @@ class PowerDecoder(ddsp.training.nn.DictLayer):
 
     def _at_harmonics(self, envelope, f0_hz):
         """The envelope at the frequency of each harmonic. [batch, n_frames, n_harmonics]."""
-        n_channels = self.envelope_channels
-        low, high = _mel(self.sample_rate / 2 / self.noise_bands / 2), _mel(self.sample_rate / 2)
-        at = (_mel(f0_hz * _numbers(self.n_harmonics)) - low) / (high - low) * (n_channels - 1)
-        at = tf.clip_by_value(at, 0.0, n_channels - 1.0)[..., tf.newaxis]
+        nyquist_hz = self.sample_rate / 2
+        range_hz = (nyquist_hz / self.noise_bands / 2, nyquist_hz)
+        harmonics_hz = f0_hz * _numbers(self.n_harmonics)
+        weights = _channel_weights(harmonics_hz, range_hz, self.envelope_channels)
         # Sums over all channels: XLA joins them into one pass, and no gradient is scattered.
-        weights = tf.maximum(0.0, 1.0 - tf.abs(at - tf.range(n_channels, dtype=tf.float32)))
         return tf.reduce_sum(weights * envelope[..., tf.newaxis, :], axis=-1)
 
     def _loudness_db(self, harmonic_log_power, noise_log_density, f0_hz):
@@ -222,9 +219,8 @@ class PowerDecoder(ddsp.training.nn.DictLayer):
         return DB_PER_NEPER * tf.math.log(weighted * _power_to_loudness() + 1e-30)
 
     def _heard(self, frequencies_hz):
-        """By how much a power at each frequency counts for the loudness."""
-        is_heard = tf.cast(frequencies_hz < LOUDNESS_EDGE_HZ, tf.float32)
-        return _a_weighting(frequencies_hz) * tf.square(self._fade(frequencies_hz)) * is_heard
+        """By how much a power before the fade at each frequency counts for the loudness."""
+        return loudness_weights(frequencies_hz) * tf.square(self._fade(frequencies_hz))
 
     def _fade(self, frequencies_hz):
         """Gain of an amplitude at each frequency: 1, and 0 from the band edge up."""
@@ -240,12 +236,21 @@ def _mel(frequency_hz):
     return tf.math.log1p(frequency_hz / MEL_CORNER_HZ)
 
 
+def _channel_weights(frequencies_hz, range_hz, n_channels):
+    """Weights [..., n_channels] of channels that are even in mel over a range, at frequencies.
+
+    Between two channels lies a straight line, and beyond the range what is at its end.
+    """
+    low, high = map(_mel, range_hz)
+    at = (_mel(frequencies_hz) - low) / (high - low) * (n_channels - 1)
+    at = tf.clip_by_value(at, 0.0, n_channels - 1.0)[..., tf.newaxis]
+    return tf.maximum(0.0, 1.0 - tf.abs(at - tf.range(n_channels, dtype=tf.float32)))
+
+
 def _spread(n_bands, n_channels, sample_rate):
-    """Weights of the channels in each band: straight lines over frequency. [channels, bands]."""
-    centres_hz = (np.arange(n_bands) + 0.5) * sample_rate / 2 / n_bands
-    mel = np.asarray(_mel(centres_hz))
-    at = np.linspace(mel[0], mel[-1], n_channels)
-    return np.stack([np.interp(mel, at, one) for one in np.eye(n_channels)]).astype(np.float32)
+    """Weights of the channels in each band. [channels, bands]."""
+    centres_hz = (np.arange(n_bands, dtype=np.float32) + 0.5) * sample_rate / 2 / n_bands
+    return np.transpose(_channel_weights(centres_hz, centres_hz[[0, -1]], n_channels))
 
 
 def _power_to_loudness():
@@ -254,10 +259,21 @@ def _power_to_loudness():
     return np.float32(N_FFT * np.sum(window**2) / 2 / (N_FFT // 2 + 1))
 
 
-def _a_weighting(frequencies_hz):
-    """A-weighting of powers (IEC 61672), as librosa.A_weighting has it in decibels."""
+def loudness_weights(frequencies_hz: tf.Tensor | np.ndarray) -> tf.Tensor:
+    """By how much a power at each frequency counts for the loudness.
+
+    That is A-weighting (IEC 61672), which librosa.A_weighting has in decibels, and 0 above what
+    the loudness is measured of.
+
+    Args:
+      frequencies_hz: float32, of any shape.
+
+    Returns:
+      Shape as `frequencies_hz`.
+    """
     squares = tf.square(tf.maximum(frequencies_hz, 1.0))
     c = np.square(np.array([12194.217, 20.598997, 107.65265, 737.86223], np.float32))
     gain = c[0] * tf.square(squares) / (squares + c[0]) / (squares + c[1])
     gain *= tf.math.rsqrt(squares + c[2]) * tf.math.rsqrt(squares + c[3])
-    return np.float32(10.0**0.2) * tf.square(gain)
+    is_heard = tf.cast(frequencies_hz < LOUDNESS_EDGE_HZ, tf.float32)
+    return np.float32(10.0**0.2) * tf.square(gain) * is_heard

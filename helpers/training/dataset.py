@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from helpers.analysis import audio as sound
 from helpers.analysis import features, harmonics, pitch
-from helpers.config import FRAME_RATE, SAMPLE_RATE
+from helpers.config import DB_PER_NEPER, FRAME_RATE, SAMPLE_RATE
 from helpers.errors import InputError
 from helpers.files import recover, replacing_folder
 from helpers.training import targets
@@ -439,7 +439,7 @@ def mean_targets(group: Group) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       InputError: No harmonic is known.
     """
-    nepers = group["loudness_db"] * np.log(10.0) / 10.0
+    nepers = group["loudness_db"] / DB_PER_NEPER
     harmonic_log_power, noise_log_density = (
         _known_means(group[name], nepers) for name in LOGARITHMS
     )

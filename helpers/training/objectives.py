@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from helpers.instruments.instrument import Instrument
 from helpers.synthesis import losses
 from helpers.tensorflow_import import tf
+from helpers.training import targets
 
 Batch = dict[str, tf.Tensor]
 
 FEATURES = ("f0_hz", "loudness_db")
-TARGETS = ("harmonic_log_power", "noise_log_density", "bandwidth_hz")
+TARGETS = tuple(targets.DTYPES)
 UNCOUNTED_SECONDS = 0.2  # at the start of a clip, of whose past a causal network knows nothing
 MOST_DETUNED_SEMITONES = 1.0  # either way
 EAR_SHARE = 0.1  # of all steps

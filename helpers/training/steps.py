@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from helpers.analysis import features
+from helpers.config import DB_PER_NEPER
 from helpers.instruments.instrument import Instrument
 from helpers.synthesis import xla
 from helpers.tensorflow_import import tf
@@ -16,7 +17,7 @@ WARM_UP = 50  # steps, in which the learning rate rises; a tenth of shorter trai
 FINAL_LEARNING_RATE = 0.05  # share of the highest, reached by half a cosine
 CLIP_NORM = 3.0
 HELDOUT_EXAMPLES = 32  # at most, so that evaluations take no longer with more data
-NEPERS_PER_DB = np.float32(np.log(10.0) / 10.0)
+NEPERS_PER_DB = np.float32(1.0 / DB_PER_NEPER)
 
 
 def draw_batch(

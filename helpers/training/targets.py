@@ -5,12 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.analysis import analysis_cache, features, harmonics
+from helpers.evaluation.metrics import SURE_CONFIDENCE
 
 ANALYSIS = analysis_cache.Kind("targets", 1, ("numpy", "scipy"))
-# CREPE's confidence from which a pitch is sure. Where it is less, a note begins or ends, or the
-# pitch is an octave off: then what is found at the harmonics is noise, and would be learned as if
-# it were harmonics. The metrics of the DDSP paper compare f0 from here on, too.
-SURE_CONFIDENCE = 0.85
 # The noise of one frame varies as noise does, more the shorter its window is: its window is twice
 # as long as that of the harmonics, which have to be followed.
 NOISE_WINDOW_SECONDS = 0.046
@@ -76,6 +73,8 @@ def find(
     context = round(CONTEXT_SECONDS * analysis.frame_rate)
     first, last = max(0, frames.start - context), min(len(f0_hz), frames.stop + context)
     around = slice(first, last)
+    # Where CREPE is less sure, a note begins or ends, or the pitch is an octave off: then what is
+    # found at the harmonics is noise, and would be learned as if it were harmonics.
     sure = confidence[around] > SURE_CONFIDENCE
     inputs = (audio[first * hop : last * hop], f0_hz[around], sure)
     layout = [(DTYPES[name], shape) for name, shape in analysis.shapes(last - first).items()]

@@ -1,11 +1,10 @@
 """What an instrument plays where nothing is sung: its noise, without its harmonics."""
 
-import librosa
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from helpers.analysis.features import Features
-from helpers.synthesis.powers import LOUDNESS_EDGE_HZ
+from helpers.synthesis.powers import loudness_weights
 
 RELEASE_SECONDS = 0.02  # for harmonics to fade before and after a note
 FAINTEST = 1e-20  # power of the noise, below which there is none to play louder
@@ -51,17 +50,12 @@ def noise_gain(
     (frames,) = np.nonzero(gain < 1.0)
     if not len(frames):
         return grown
-    harmonics_hz = f0_hz[frames, np.newaxis] * np.arange(1, amplitudes.shape[1] + 1)
-    bands_hz = np.linspace(0.0, sample_rate / 2, magnitudes.shape[1])
-    harmonics = np.sum(amplitudes[frames] ** 2 / 2 * _heard(harmonics_hz), axis=1)
+    numbers = np.arange(1, amplitudes.shape[1] + 1, dtype=np.float32)
+    of_harmonics = loudness_weights(f0_hz[frames, np.newaxis].astype(np.float32) * numbers).numpy()
+    bands_hz = np.linspace(0.0, sample_rate / 2, magnitudes.shape[1], dtype=np.float32)
+    harmonics = np.sum(amplitudes[frames] ** 2 / 2 * of_harmonics, axis=1)
     # White noise, even in [-1, 1], has the mean square 1 / 3.
-    noise = np.mean(magnitudes[frames] ** 2 / 3 * _heard(bands_hz), axis=1)
+    noise = np.mean(magnitudes[frames] ** 2 / 3 * loudness_weights(bands_hz).numpy(), axis=1)
     missing = harmonics * (1.0 - gain[frames] ** 2)
     grown[frames] = np.sqrt(1.0 + np.where(noise > FAINTEST, missing / (noise + FAINTEST), 0.0))
     return grown
-
-
-def _heard(frequencies_hz):
-    """By how much a power at each frequency counts for the loudness."""
-    a_weighting = 10.0 ** (librosa.A_weighting(np.maximum(frequencies_hz, 1.0)) / 10.0)
-    return a_weighting * (frequencies_hz < LOUDNESS_EDGE_HZ)
